@@ -1,0 +1,64 @@
+"""What a job is asked to do. Frozen; built by the entry points; nothing here reads the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(_Frozen):
+    """What an input may cost before it is refused."""
+
+    max_bytes: int = Field(default=4 << 30, gt=0, description="Size of the input file.")
+    max_duration_s: float = Field(default=4 * 3600.0, gt=0, description="Decoded length: counted, not claimed.")
+    max_decoded_bytes: int = Field(default=64 << 30, gt=0, description="float32 bytes after decoding.")
+    min_duration_s: float = Field(default=0.1, ge=0)
+    probe_timeout_s: float = Field(default=30.0, gt=0)
+    decode_timeout_s: float = Field(default=1800.0, gt=0)
+    decoder_memory_bytes: int = Field(default=2 << 30, gt=0, description="Address space of ffmpeg.")
+
+
+class WeightsConfig(_Frozen):
+    """Where weights come from."""
+
+    cache_dir: Path | None = Field(default=None, description="None: the user's cache folder.")
+    mirror: str | None = Field(default=None, description="Folder or https URL that holds weight files.")
+    offline: bool = Field(default=False, description="Never use the network: cache and folder mirrors only.")
+
+
+class PipelineConfig(_Frozen):
+    """Options of one job."""
+
+    model: str = "htdemucs"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["exact"] = Field(
+        default="exact", description="exact: float32 throughout, as the model was trained and published."
+    )
+    stems: tuple[str, ...] | None = Field(
+        default=None, description="None: all of the model's. no_<stem> is the mix minus that stem."
+    )
+    formats: tuple[str, ...] = Field(default=("flac",), min_length=1)
+    shifts: int = Field(default=0, ge=0, le=20, description="Random time shifts to average over (quality for time).")
+    overlap: float = Field(default=0.25, ge=0.0, lt=1.0, description="Overlap of neighbouring segments.")
+    segment_s: float | None = Field(default=None, gt=0.5, description="None: the model's own.")
+    residual: Literal["report", "file", "distribute"] = Field(
+        default="report",
+        description="mix - sum(stems): measured only, also published, or shared out so that stems null.",
+    )
+    channels: Literal["keep", "stereo"] = Field(
+        default="keep", description="stereo: fold more than two channels down (ITU-R BS.775)."
+    )
+    estimators: tuple[str, ...] | None = Field(default=None, description="None: all; empty: none.")
+    commercial_only: bool = False
+    accept_damaged: bool = Field(
+        default=False, description="Use what can be decoded of truncated or broken files, with a warning."
+    )
+    threads: int | None = Field(default=None, ge=1, description="None: one per core.")
+    limits: Limits = Limits()
+    weights: WeightsConfig = WeightsConfig()

@@ -1,0 +1,78 @@
+"""What an estimator is, and what it may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from pipeline.audio import Audio, FloatArray
+from pipeline.manifest import Annotation
+from pipeline.resample import resample
+
+ANALYSIS_RATE = 22050
+"""Sample rate in Hz that the frame-based estimators work at: librosa's own default."""
+
+
+class Recording:
+    """A mix with its stems, as the estimators see it: mono views are made once and shared.
+
+    Args:
+        mix: the recording.
+        stems: the separated parts by name; empty when nothing was separated.
+    """
+
+    def __init__(self, mix: Audio, stems: Mapping[str, Audio]) -> None:
+        self.mix = mix
+        self.stems = stems
+        self._mono: dict[str, FloatArray] = {}
+
+    def mono(self, source: str, sample_rate: int = ANALYSIS_RATE) -> FloatArray:
+        """Mono view of a source.
+
+        Args:
+            source: ``mix``, a stem, or several stems joined with ``+``.
+            sample_rate: Hz of the result.
+
+        Returns:
+            float32 (samples,): mean over channels, summed over the named stems. Do not modify.
+        """
+        key = f"{source}@{sample_rate}"
+        if key not in self._mono:
+            parts = [self.mix] if source == "mix" else [self.stems[name] for name in source.split("+")]
+            self._mono[key] = _mono(parts, sample_rate)
+        return self._mono[key]
+
+
+def _mono(parts: list[Audio], sample_rate: int) -> FloatArray:
+    first = parts[0]
+    summed = (
+        np.sum(blocks, axis=0).mean(axis=0, keepdims=True)
+        for blocks in zip(*(part.blocks() for part in parts), strict=True)
+    )
+    pieces = list(resample(summed, first.sample_rate, sample_rate, first.length))
+    return np.concatenate(pieces, axis=1)[0] if pieces else np.zeros(0, dtype=np.float32)
+
+
+class Estimator(Protocol):
+    """Audio in, one musical property out."""
+
+    name: str
+    """Field of the manifest's ``analysis`` that the result is written to."""
+    method: str
+    """How it works, in one line, for the manifest."""
+    version: str
+    """Raised whenever the same audio may give another result."""
+
+    def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Annotation:
+        """Estimate the property.
+
+        Args:
+            recording: the mix and its stems.
+            found: results of the estimators that ran before this one, by name.
+
+        Raises:
+            EstimatorFailed: there is no answer; any other exception is recorded the same way.
+        """
+        ...
