@@ -24,10 +24,13 @@ class Audio:
     Attributes:
         samples: float32 (channels, samples) linear amplitude, full scale -1..1 but not clipped.
         sample_rate: Hz.
+        speakers: one label per channel (``FL``, ``FR``, ``FC``, ``LFE`` … as in `pipeline.layout`);
+            empty when the recording does not say.
     """
 
     samples: FloatArray
     sample_rate: int
+    speakers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.samples.ndim != 2 or self.samples.dtype != np.float32:

@@ -59,7 +59,8 @@ class Separation(Record):
         description="The one gain applied to every stem so that none clips; 0 when nothing was changed."
     )
     residual_db: float | None = Field(
-        description="Null test: energy of mix - sum(stems) relative to the mix, in dB; null when it is exactly zero."
+        description="Null test: energy of mix - sum(stems) relative to the mix, in dB; -200 when it is exactly zero, "
+        "null when not all stems were made."
     )
 
 
@@ -207,7 +208,7 @@ class StageRecord(Record):
     status: Literal["succeeded", "skipped"]
 
 
-class Warning_(Record):
+class Notice(Record):
     """Something the user should know although the job succeeded."""
 
     code: str
@@ -229,7 +230,7 @@ class Manifest(Record):
     artifacts: list[Artifact]
     stages: list[StageRecord]
     software: dict[str, str]
-    warnings: list[Warning_]
+    warnings: list[Notice]
 
     def to_json(self) -> str:
         """Serialise as strict JSON, indented, with a newline at the end."""

@@ -10,7 +10,9 @@ import soxr
 from pipeline.audio import FloatArray
 
 
-def resample(blocks: Iterable[FloatArray], rate_in: int, rate_out: int, length_in: int) -> Iterator[FloatArray]:
+def resample(
+    blocks: Iterable[FloatArray], rate_in: int, rate_out: int, length_in: int, length_out: int | None = None
+) -> Iterator[FloatArray]:
     """Convert a stream from one sample rate to another, without ever holding it whole.
 
     Uses libsoxr at its very high quality setting (linear phase, latency compensated), so time zero
@@ -21,14 +23,15 @@ def resample(blocks: Iterable[FloatArray], rate_in: int, rate_out: int, length_i
         rate_in: Hz of the blocks.
         rate_out: Hz of the result.
         length_in: samples per channel that the blocks add up to.
+        length_out: samples per channel wanted; None: `resampled_length`.
 
     Yields:
-        float32 (channels, m) consecutive blocks of exactly `resampled_length` samples in all.
+        float32 (channels, m) consecutive blocks of exactly the wanted length in all.
     """
     if rate_in == rate_out:
         yield from blocks
         return
-    wanted = resampled_length(length_in, rate_in, rate_out)
+    wanted = resampled_length(length_in, rate_in, rate_out) if length_out is None else length_out
     stream: soxr.ResampleStream | None = None
     made = 0
     seen = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.audio import Audio, FloatArray
@@ -13,7 +14,9 @@ class Separator(Protocol):
     """Mix in, stems out, as a stream: no separator ever holds a whole recording."""
 
     stems: tuple[str, ...]
-    """Names of the stems, in the order of the first axis of every block."""
+    """Names of the stems it makes, in the order of the first axis of every block."""
+    complete: bool
+    """Whether those are all the stems of the model, so that what they leave of the mix is the residual."""
     weights_sha256: str | None
     """Content hash of the network's tensors; None without weights."""
     device: str
@@ -24,12 +27,13 @@ class Separator(Protocol):
     """Everything else that decides the result, for the manifest."""
 
     def separate(
-        self, mix: Audio, *, step: Callable[[float], None], cancel: CancelToken
+        self, mix: Audio, *, scratch: Path, step: Callable[[float], None], cancel: CancelToken
     ) -> Iterator[FloatArray]:
         """Separate a recording of any length, sample rate and channel count.
 
         Args:
             mix: the recording.
+            scratch: folder for temporary files; whoever calls removes it.
             step: told the fraction done, 0..1, after every segment.
             cancel: looked at before every segment.
 
