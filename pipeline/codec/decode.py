@@ -85,7 +85,7 @@ def decode(
     cap = int(limits.max_duration_s * probe.sample_rate)
     frame_bytes = 4 * probe.channels
     check = _SampleCheck(source.filename, accept_damaged)
-    argv = ["ffmpeg", "-hide_banner", "-nostdin", "-v", "error", "-threads", "1"]
+    argv = ["ffmpeg", "-hide_banner", "-nostdin", "-v", "repeat+error", "-threads", "1"]
     argv += ["-protocol_whitelist", "file", "-format_whitelist", CONTAINERS, "-codec_whitelist", CODECS]
     argv += ["-i", source.url, "-map", "0:a:0", "-vn", "-sn", "-dn", "-ac", str(probe.channels)]
     argv += ["-ar", str(probe.sample_rate), "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
