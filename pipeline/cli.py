@@ -30,8 +30,10 @@ from pipeline.errors import (
 from pipeline.progress import CancelToken, Progress
 
 AUDIO_SUFFIXES = frozenset(
-    ".wav .wave .w64 .rf64 .flac .mp3 .ogg .oga .opus .m4a .aac .mp4 .m4v .mov .mkv .mka .webm .aif .aiff .aifc .caf"
-    .split()
+    [
+        ".wav", ".wave", ".w64", ".rf64", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac",
+        ".aif", ".aiff", ".aifc", ".caf", ".mp4", ".m4v", ".mov", ".mkv", ".mka", ".webm",
+    ]
 )  # fmt: skip
 """What is picked from a folder. A file that is named is tried whatever its suffix."""
 
@@ -75,27 +77,44 @@ def separate(
         str | None, typer.Option(help="Comma-separated; no_vocals is the mix minus the vocals. Default: all.")
     ] = None,
     formats: Annotated[
-        str, typer.Option("--format", "-f", help="flac, wav, wav16, wav32f, mp3, ogg, opus, m4a; comma-separated.")
+        str,
+        typer.Option(
+            "--format", "-f", help="flac, wav, wav16, wav32f, mp3, ogg, opus, m4a; comma-separated."
+        ),
     ] = "flac",
     estimators: Annotated[
-        str, typer.Option(help="all, none, or a comma-separated list: tempo,beats,key,loudness,spectrum,activity.")
+        str,
+        typer.Option(
+            help="all, none, or a comma-separated list: tempo,beats,key,loudness,spectrum,activity."
+        ),
     ] = "all",
     device: Annotated[str, typer.Option(envvar="DEVICE", help="auto, cpu or cuda.")] = "auto",
-    shifts: Annotated[int, typer.Option(help="Average over this many random time shifts: slower, a little better.")] = 0,
+    shifts: Annotated[
+        int, typer.Option(help="Average over this many random time shifts: slower, a little better.")
+    ] = 0,
     overlap: Annotated[float, typer.Option(help="Overlap of neighbouring segments, 0 to 1.")] = 0.25,
     segment: Annotated[float | None, typer.Option(help="Seconds of a segment. Default: the model's.")] = None,
     residual: Annotated[
-        str, typer.Option(help="What of mix - sum(stems): report it, also publish it as a file, or distribute it.")
+        str,
+        typer.Option(
+            help="What of mix - sum(stems): report it, also publish it as a file, or distribute it."
+        ),
     ] = "report",
     channels: Annotated[str, typer.Option(help="keep, or stereo to fold surround sound down.")] = "keep",
-    commercial_only: Annotated[bool, typer.Option(help="Refuse weights that are licensed for research only.")] = False,
+    commercial_only: Annotated[
+        bool, typer.Option(help="Refuse weights that are licensed for research only.")
+    ] = False,
     accept_damaged: Annotated[bool, typer.Option(help="Use what can be read of damaged files.")] = False,
     max_duration: Annotated[float, typer.Option(help="Longest recording accepted, in seconds.")] = 14400.0,
-    threads: Annotated[int | None, typer.Option(help="Threads for separation. Default: one per core.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads for separation. Default: one per core.")
+    ] = None,
     weights_dir: cli_models.WeightsDir = None,
     weights_mirror: cli_models.WeightsMirror = None,
     offline: cli_models.Offline = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per file on standard output.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One line of JSON per file on standard output.")
+    ] = False,
 ) -> None:
     """Separate files: the default command."""
     screen = Screen(as_json)
@@ -128,7 +147,9 @@ def separate(
 @app.command()
 def verify(
     folder: Annotated[Path, typer.Argument(help="A job's folder, or a folder of such folders.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per job on standard output.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One line of JSON per job on standard output.")
+    ] = False,
 ) -> None:
     """Recompute every checksum of every manifest."""
     from pipeline.verify import find_jobs, verify_job

@@ -69,7 +69,11 @@ def fetch(
             check_licence(spec, commercial_only)
             console.print(f"[bold]{spec.name}[/]  licence: {escape(spec.licence.name)} ({spec.licence.url})")
             with Progress(
-                TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=console, transient=True
+                TextColumn("{task.description}"),
+                BarColumn(),
+                DownloadColumn(),
+                console=console,
+                transient=True,
             ) as bars:
                 task = bars.add_task(spec.name, total=spec.bytes or None)
 
@@ -92,7 +96,7 @@ def verify(
     weights_dir: WeightsDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Recompute the hashes of the weights on disk. Fails when a file is corrupt, or a named model is missing."""
+    """Recompute the hashes of the weights on disk: fails when one is corrupt, or a named model's missing."""
     from pipeline.weights.cache import verify as verify_weights
 
     console = Console(soft_wrap=True, highlight=False)

@@ -118,7 +118,10 @@ def _figures(analysis: Analysis) -> Iterator[tuple[str, str]]:
     tempo, key, loudness = analysis.tempo, analysis.key, analysis.loudness
     if tempo is not None and not isinstance(tempo, Failed) and tempo.bpm is not None:
         others = ", ".join(f"{c.bpm:.1f}" for c in tempo.candidates[1:3])
-        yield "tempo", f"{tempo.bpm:.1f} BPM, {tempo.confidence:.0%} sure" + (f" (or {others})" if others else "")
+        yield (
+            "tempo",
+            f"{tempo.bpm:.1f} BPM, {tempo.confidence:.0%} sure" + (f" (or {others})" if others else ""),
+        )
     if key is not None and not isinstance(key, Failed) and key.tonic is not None:
         yield "key", f"{key.tonic} {key.mode}, {key.confidence:.0%} sure"
     if loudness is not None and not isinstance(loudness, Failed) and loudness.integrated_lufs is not None:

@@ -16,7 +16,9 @@ class Limits(_Frozen):
     """What an input may cost before it is refused."""
 
     max_bytes: int = Field(default=4 << 30, gt=0, description="Size of the input file.")
-    max_duration_s: float = Field(default=4 * 3600.0, gt=0, description="Decoded length: counted, not claimed.")
+    max_duration_s: float = Field(
+        default=4 * 3600.0, gt=0, description="Decoded length: counted, not claimed."
+    )
     max_decoded_bytes: int = Field(default=64 << 30, gt=0, description="float32 bytes after decoding.")
     min_duration_s: float = Field(default=0.1, ge=0)
     probe_timeout_s: float = Field(default=30.0, gt=0)
@@ -44,7 +46,9 @@ class PipelineConfig(_Frozen):
         default=None, description="None: all of the model's. no_<stem> is the mix minus that stem."
     )
     formats: tuple[str, ...] = Field(default=("flac",), min_length=1)
-    shifts: int = Field(default=0, ge=0, le=20, description="Random time shifts to average over (quality for time).")
+    shifts: int = Field(
+        default=0, ge=0, le=20, description="Random time shifts to average over (quality for time)."
+    )
     overlap: float = Field(default=0.25, ge=0.0, lt=1.0, description="Overlap of neighbouring segments.")
     segment_s: float | None = Field(default=None, gt=0.5, description="None: the model's own.")
     residual: Literal["report", "file", "distribute"] = Field(

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import ManifestInvalid
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION: Final = "1.0"
 """``major.minor``: a new optional field raises minor, anything else raises major."""
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -47,7 +47,7 @@ class Separation(Record):
 
     model: str
     weights_sha256: Sha256 | None = Field(
-        description="Hash over the network's tensors, the same wherever the file came from; null without weights."
+        description="Hash over the network's tensors, whatever file they came in; null without weights."
     )
     licence: str = Field(description="Licence of the weights, which binds the use of the stems.")
     commercial_use: bool = Field(description="Whether that licence allows commercial use.")
@@ -59,7 +59,7 @@ class Separation(Record):
         description="The one gain applied to every stem so that none clips; 0 when nothing was changed."
     )
     residual_db: float | None = Field(
-        description="Null test: energy of mix - sum(stems) relative to the mix, in dB; -200 when it is exactly zero, "
+        description="Null test: energy of mix - sum(stems) relative to the mix, in dB; -200 when there is none, "
         "null when not all stems were made."
     )
 
@@ -139,7 +139,9 @@ class KeyCandidate(Record):
 class Key(Annotation):
     """Global key."""
 
-    tonic: str | None = Field(description="C, C#, D, Eb, E, F, F#, G, Ab, A, Bb, B; null when there is no pitch.")
+    tonic: str | None = Field(
+        description="C, C#, D, Eb, E, F, F#, G, Ab, A, Bb, B; null when there is no pitch."
+    )
     mode: Literal["major", "minor"] | None
     confidence: Fraction
     candidates: list[KeyCandidate] = Field(description="Most likely first.")
@@ -218,7 +220,7 @@ class Notice(Record):
 class Manifest(Record):
     """The record of a finished job. Its presence in a folder means that the job is complete."""
 
-    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    schema_version: Literal["1.0"] = "1.0"
     job_id: str
     status: Literal["succeeded"] = "succeeded"
     created_at: datetime

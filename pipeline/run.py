@@ -189,7 +189,7 @@ def _estimate(job: _Job, mix: Audio, separated: Separated) -> Analysis:
         job.cancel.check()
         try:
             found[estimator.name] = results[estimator.name] = estimator.estimate(recording, found)
-        except Exception as exc:  # noqa: BLE001 - the boundary: one estimator never fails a job
+        except Exception as exc:
             results[estimator.name] = _failed(estimator, exc)
         job.progress.step((done + 1) / len(job.estimators))
     return Analysis.model_validate(results)
@@ -257,7 +257,7 @@ def _input(source: Source, probed: Probe, decoded: Decoded) -> Input:
     return Input(
         filename=source.filename,
         sha256=source.sha256,
-        bytes=source.bytes,
+        bytes=source.size,
         container=probed.container,
         codec=probed.codec,
         duration_s=decoded.audio.duration_s,

@@ -36,7 +36,7 @@ def disk_errors(what: str) -> Iterator[None]:
             ) from exc
         raise OutputUnwritable(
             f"{what[:1].upper()}{what[1:]} could not be written: {exc.strerror}.",
-            "Check that the output folder exists and may be written to.",
+            "Check that the folder exists and may be written to.",
         ) from exc
 
 

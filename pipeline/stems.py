@@ -101,7 +101,8 @@ def collect_stems(
         blocks = _distributed(mix, blocks)
     with ExitStack() as stack:
         writers = {
-            name: stack.enter_context(ScratchWriter(scratch / f"stem-{name}.f32", mix.channels)) for name in outputs
+            name: stack.enter_context(ScratchWriter(scratch / f"stem-{name}.f32", mix.channels))
+            for name in outputs
         }
         position = 0
         for block in blocks:
@@ -126,8 +127,10 @@ def collect_stems(
 
 def _named(name: str, names: tuple[str, ...], heard: FloatArray, block: FloatArray) -> FloatArray:
     if name in names:
-        return block[names.index(name)]
-    return heard - block[names.index(name.removeprefix(MINUS))]
+        stem: FloatArray = block[names.index(name)]
+        return stem
+    minus: FloatArray = heard - block[names.index(name.removeprefix(MINUS))]
+    return minus
 
 
 def _decibels(residual_energy: float, mix_energy: float) -> float:
@@ -182,11 +185,13 @@ def _energy(frame: FloatArray) -> FloatArray:
 
 def _shares(energy: FloatArray) -> FloatArray:
     floor = np.float32(1e-12)
-    return (energy + floor) / (energy + floor).sum()
+    shares: FloatArray = (energy + floor) / (energy + floor).sum()
+    return shares
 
 
 def _shared_out(heard: FloatArray, frame: FloatArray, start: FloatArray, end: FloatArray) -> FloatArray:
     ramp = np.linspace(0.0, 1.0, frame.shape[-1], endpoint=False, dtype=np.float32)
     shares = start[:, None] * (1.0 - ramp) + end[:, None] * ramp
     left = heard - frame.sum(axis=0)
-    return frame + shares[:, None, :] * left
+    summing: FloatArray = frame + shares[:, None, :] * left
+    return summing

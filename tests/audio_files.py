@@ -38,9 +38,7 @@ def write_wav(path: Path, samples: FloatArray, sample_rate: int = 44100, subtype
 
 def convert(source: Path, target: Path, *arguments: str) -> Path:
     """Run ffmpeg from one file to another."""
-    subprocess.run(
-        ["ffmpeg", "-v", "error", "-nostdin", "-y", "-i", source, *arguments, target], check=True
-    )
+    subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-y", "-i", source, *arguments, target], check=True)
     return target
 
 

@@ -1,4 +1,4 @@
-"""Small networks of Demucs' own classes with random weights: they separate nothing, but run in milliseconds."""
+"""Small networks of Demucs' own classes with random weights: they separate nothing, in milliseconds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,14 @@ def hdemucs(seed: int = 1) -> torch.nn.Module:
     """A network without a transformer, which takes segments of any length; 1 s here."""
     torch.manual_seed(seed)
     model = HDemucs(
-        SOURCES, channels=8, nfft=1024, depth=5, dconv_comp=2, segment=1, samplerate=SAMPLE_RATE, norm_starts=2
+        SOURCES,
+        channels=8,
+        nfft=1024,
+        depth=5,
+        dconv_comp=2,
+        segment=1,
+        samplerate=SAMPLE_RATE,
+        norm_starts=2,
     )
     return model.eval()
 

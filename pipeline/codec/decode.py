@@ -171,7 +171,9 @@ class _SampleCheck:
     def notices(self) -> list[Notice]:
         if not self._repaired:
             return []
-        return [Notice(code="samples_repaired", message=f"{self._repaired} non-finite samples were set to zero.")]
+        return [
+            Notice(code="samples_repaired", message=f"{self._repaired} non-finite samples were set to zero.")
+        ]
 
 
 def _too_long(source: Source, limits: Limits) -> AudioTooLong:
@@ -211,5 +213,7 @@ def _check_length(
             raise header_mismatch(source) if lie else truncated(source)
         notices.append(CUT_OFF)
     elif count := sum(bool(line.strip()) and not _EXPECTED.search(line) for line in messages.splitlines()):
-        notices.append(Notice(code="decoder_complained", message=f"The decoder reported {count} damaged places."))
+        notices.append(
+            Notice(code="decoder_complained", message=f"The decoder reported {count} damaged places.")
+        )
     return notices

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
+from typing_extensions import Buffer
 
 from pipeline.audio import Audio, FloatArray
 from pipeline.codec.formats import Format
@@ -81,7 +84,7 @@ def hash_file(path: Path) -> tuple[int, str]:
         return file.tell(), digest.hexdigest()
 
 
-def to_integer(block: FloatArray, bits: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
+def to_integer(block: FloatArray, bits: int) -> npt.NDArray[np.int32]:
     """Round samples to ``bits`` and place them in the top of an int32.
 
     libsndfile would scale by 2^(bits-1) - 1 and so move every sample by a part in eight million; this scale
@@ -89,7 +92,10 @@ def to_integer(block: FloatArray, bits: int) -> np.ndarray[tuple[int, ...], np.d
     """
     full = 2 ** (bits - 1)
     steps = np.rint(block.astype(np.float64) * full)
-    return (np.clip(steps, -full, full - 1).astype(np.int64) << (32 - bits)).astype(np.int32)
+    placed: npt.NDArray[np.int32] = np.left_shift(
+        np.clip(steps, -full, full - 1).astype(np.int32), np.int32(32 - bits)
+    )
+    return placed
 
 
 def _checked(blocks: Iterator[FloatArray], gain: np.float32, cancel: CancelToken) -> Iterator[FloatArray]:
@@ -105,15 +111,32 @@ def _write_soundfile(
     if container == "WAV" and samples * channels * fmt.bits // 8 > _RIFF_LIMIT:
         container = "RF64"
     subtype = "FLOAT" if fmt.bits == 32 else f"PCM_{fmt.bits}"
-    try:
-        with disk_errors(path.name), path.open("wb") as raw:
+    with disk_errors(path.name), _ErrorKeepingFile(path, "wb") as raw:
+        try:
             with soundfile.SoundFile(
                 raw, "w", sample_rate, channels, subtype=subtype, format=container
             ) as file:
                 for block in blocks:
                     file.write(block.T if fmt.bits == 32 else to_integer(block, fmt.bits).T)
-    except soundfile.SoundFileError as exc:
-        raise _failed(path, str(exc)) from exc
+        except (soundfile.SoundFileError, AssertionError) as exc:
+            raise raw.error or _failed(path, str(exc)) from exc
+        if raw.error is not None:
+            raise raw.error
+
+
+class _ErrorKeepingFile(io.FileIO):
+    """A file that remembers why a write failed: libsndfile calls it from C, where no exception can pass."""
+
+    error: OSError | None = None
+
+    def write(self, data: Buffer, /) -> int:
+        rest = memoryview(data)
+        try:
+            while rest:  # The last write before a disk is full may be a part.
+                rest = rest[super().write(rest) :]
+        except OSError as exc:
+            self.error = exc
+        return len(memoryview(data)) - len(rest)
 
 
 def _write_ffmpeg(
@@ -137,13 +160,9 @@ def _write_ffmpeg(
 
 
 def _failed(path: Path, reason: str) -> DiskFull | ToolFailed:
-    if "No space left" in reason or _is_full(path):
-        return DiskFull(f"The disk is full: {path.name} could not be written.", "Free some space and try again.")
+    if "No space left" in reason or "quota" in reason:
+        return DiskFull(
+            f"The disk is full: {path.name} could not be written.", "Free some space and try again."
+        )
     last = reason.strip().splitlines()[-1][:200] if reason.strip() else "no reason given"
     return ToolFailed(f"{path.name} could not be encoded: {last}.", "Try another format.")
-
-
-def _is_full(path: Path) -> bool:
-    # libsndfile hides errno: it says "System error" when the disk is full.
-    free = os.statvfs(path.parent)
-    return free.f_bavail * free.f_frsize < 1 << 20

@@ -56,17 +56,33 @@ FORMATS: Final[dict[str, Format]] = {
         Format("wav24", "wav", "audio/wav", 24, "soundfile"),
         Format("wav32f", "wav", "audio/wav", 32, "soundfile"),
         Format(
-            "mp3", "mp3", "audio/mpeg", 0, "ffmpeg",
-            ("-c:a", "libmp3lame", "-q:a", "0", "-f", "mp3"), max_channels=2, rates=_MP3_RATES,
+            "mp3",
+            "mp3",
+            "audio/mpeg",
+            0,
+            "ffmpeg",
+            ("-c:a", "libmp3lame", "-q:a", "0", "-f", "mp3"),
+            max_channels=2,
+            rates=_MP3_RATES,
         ),
         Format("ogg", "ogg", "audio/ogg", 0, "ffmpeg", ("-c:a", "libvorbis", "-q:a", "8", "-f", "ogg")),
         Format(
-            "opus", "opus", "audio/ogg", 0, "ffmpeg",
-            ("-c:a", "libopus", "-b:a", "256k", "-f", "ogg"), rates=(48000,),
+            "opus",
+            "opus",
+            "audio/ogg",
+            0,
+            "ffmpeg",
+            ("-c:a", "libopus", "-b:a", "256k", "-f", "ogg"),
+            rates=(48000,),
         ),
         Format(
-            "m4a", "m4a", "audio/mp4", 0, "ffmpeg",
-            ("-c:a", "aac", "-b:a", "320k", "-f", "ipod"), rates=_AAC_RATES,
+            "m4a",
+            "m4a",
+            "audio/mp4",
+            0,
+            "ffmpeg",
+            ("-c:a", "aac", "-b:a", "320k", "-f", "ipod"),
+            rates=_AAC_RATES,
         ),
     )
 }
@@ -87,7 +103,9 @@ def choose_formats(names: tuple[str, ...]) -> tuple[Format, ...]:
         chosen.append(FORMATS[name])
     extensions = [f.extension for f in chosen]
     if len(set(extensions)) < len(extensions):
-        raise OptionInvalid("Two of the formats have the same file extension.", "Choose one of the wav formats.")
+        raise OptionInvalid(
+            "Two of the formats have the same file extension.", "Choose one of the wav formats."
+        )
     return tuple(chosen)
 
 

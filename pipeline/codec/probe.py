@@ -28,6 +28,7 @@ from pipeline.manifest import Notice
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 8_000, 192_000
 MAX_CHANNELS = 8
 _OUTPUT_CAP = 4 << 20
+_STREAM_FIELDS = "codec_type,codec_name,sample_rate,channels,channel_layout,duration"
 _TAG_COUNT, _TAG_KEY, _TAG_VALUE = 64, 64, 1024
 
 
@@ -92,7 +93,9 @@ def probe(source: Source, limits: Limits, *, accept_damaged: bool = False) -> Pr
         # Matroska states the length of the whole film, not of its sound; the decoder notices its cuts.
         claimed_s = _seconds(stream.get("duration"))
     if len(audio) > 1:
-        notices.append(Notice(code="several_tracks", message=f"{len(audio)} audio tracks; the first was used."))
+        notices.append(
+            Notice(code="several_tracks", message=f"{len(audio)} audio tracks; the first was used.")
+        )
     layout = stream.get("channel_layout")
     return Probe(
         container=container,
@@ -107,8 +110,8 @@ def probe(source: Source, limits: Limits, *, accept_damaged: bool = False) -> Pr
 
 
 def _ffprobe(source: Source, limits: Limits) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
-    entries = "format=format_name:format_tags:stream=codec_type,codec_name,sample_rate,channels,channel_layout,duration:stream_tags"
-    for wanted in (entries, entries.replace(":format_tags", "").replace(":stream_tags", "")):
+    plain = f"format=format_name:stream={_STREAM_FIELDS}"
+    for wanted in (f"{plain}:format_tags:stream_tags", plain):
         argv = ["ffprobe", "-hide_banner", "-v", "warning", "-protocol_whitelist", "file"]
         # No codec whitelist here: ffprobe gives up on a film, or on a song with a cover picture, when it
         # may not open the picture's decoder. The limits of the process hold all the same.
@@ -142,11 +145,13 @@ def _ffprobe(source: Source, limits: Limits) -> tuple[dict[str, Any], list[dict[
 def _nothing_heard(source: Source, streams: list[dict[str, Any]]) -> InputError:
     if streams:
         return AudioMissing(
-            f"{source.filename!r} has no audio track.", "Give a file with sound, or export the video with its audio."
+            f"{source.filename!r} has no audio track.",
+            "Give a file with sound, or export the video with its audio.",
         )
     if source.read_at(0, 4) in (b"RIFF", b"RF64", b"FORM", b"fLaC"):
         return AudioHeaderOnly(
-            f"{source.filename!r} starts like audio but holds none that can be read.", "Export or download it again."
+            f"{source.filename!r} starts like audio but holds none that can be read.",
+            "Export or download it again.",
         )
     if source.read_at(0, 4) == b"OggS":
         return truncated(source)  # Not even its first page of audio is whole.
@@ -177,7 +182,9 @@ def _check_wav(
     sizes = pcm_bytes_claimed(source)
     if sizes is None:
         notices.append(
-            Notice(code="length_unstated", message="The WAV header states no length; all that follows was read.")
+            Notice(
+                code="length_unstated", message="The WAV header states no length; all that follows was read."
+            )
         )
         return None
     claimed, present = sizes
@@ -194,7 +201,9 @@ def _check_ogg(source: Source, notices: list[Notice], accept_damaged: bool) -> N
     if end == "cut" and not accept_damaged:
         raise truncated(source)
     if end != "closed":
-        notices.append(Notice(code="end_unmarked", message="The file has no end mark: it may have been cut off."))
+        notices.append(
+            Notice(code="end_unmarked", message="The file has no end mark: it may have been cut off.")
+        )
 
 
 CUT_OFF = Notice(code="truncated", message="The file ends before its stated length; what is there was used.")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import IO, Final
 
@@ -133,10 +134,8 @@ class Process:
         self._reader.join()
         for stream in (self._popen.stdin, self._popen.stdout, self._popen.stderr):
             if stream is not None and not stream.closed:
-                try:
+                with suppress(BrokenPipeError):  # Unflushed input of a tool that is gone.
                     stream.close()
-                except BrokenPipeError:  # Unflushed input of a tool that is gone.
-                    pass
 
 
 def _limits(memory_bytes: int, timeout_s: float, writes: bool) -> list[str]:

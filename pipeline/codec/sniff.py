@@ -41,7 +41,7 @@ def refuse_impostors(source: Source) -> None:
             f"{source.filename!r} is a playlist: it names other files and holds no audio.",
             "Give the audio files themselves.",
         )
-    if head[:4] in (b"RIFF", b"RF64", b"FORM", b"fLaC") and source.bytes <= 44:
+    if head[:4] in (b"RIFF", b"RF64", b"FORM", b"fLaC") and source.size <= 44:
         raise _header_only(source)
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
         _check_mp4(source)
@@ -62,12 +62,12 @@ def pcm_bytes_claimed(source: Source) -> tuple[int, int] | None:
         return None
     riff_size = struct.unpack("<I", head[4:8])[0]
     offset, ds64 = 12, None
-    while offset + 8 <= source.bytes:
+    while offset + 8 <= source.size:
         name, size = struct.unpack("<4sI", source.read_at(offset, 8))
         if name == b"ds64":
             ds64 = struct.unpack("<Q", source.read_at(offset + 16, 8))[0]
         if name == b"data":
-            present = source.bytes - offset - 8
+            present = source.size - offset - 8
             if present == 0:
                 raise _header_only(source)
             claimed = ds64 if ds64 is not None and size == 0xFFFFFFFF else size
@@ -85,7 +85,7 @@ def ogg_end(source: Source) -> str:
         one (RFC 3533, section 6), ``closed`` otherwise.
     """
     # A page has at most 27 + 255 + 255 * 255 bytes.
-    start = max(source.bytes - (1 << 17), 0)
+    start = max(source.size - (1 << 17), 0)
     tail = source.read_at(start, 1 << 17)
     at = tail.rfind(b"OggS")
     if at < 0 or len(tail) < at + 27:
@@ -110,7 +110,7 @@ def _header_only(source: Source) -> AudioHeaderOnly:
 def _check_mp4(source: Source) -> None:
     """Walk the top-level boxes (ISO/IEC 14496-12, 4.2) to the index and look into it."""
     offset = 0
-    while offset + 8 <= source.bytes:
+    while offset + 8 <= source.size:
         size, kind = struct.unpack(">I4s", source.read_at(offset, 8))
         header = 8
         if size == 1:
@@ -119,7 +119,7 @@ def _check_mp4(source: Source) -> None:
                 break
             size, header = struct.unpack(">Q", wide)[0], 16
         elif size == 0:
-            size = source.bytes - offset
+            size = source.size - offset
         if size < header:
             break
         if kind == b"moov":

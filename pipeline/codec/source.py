@@ -23,13 +23,13 @@ class Source:
     Attributes:
         fd: descriptor, open for reading as long as the source is.
         filename: name as given by the user; never opened again, never shown to a tool.
-        bytes: size of the file.
+        size: bytes of the file.
         sha256: hash of its bytes, lower-case hex.
     """
 
     fd: int
     filename: str
-    bytes: int
+    size: int
     sha256: str
 
     @property
@@ -62,7 +62,8 @@ def open_source(path: Path, limits: Limits) -> Iterator[Source]:
             raise InputEmpty(f"{path.name!r} is empty (0 bytes).", "Export or download it again.")
         if info.st_size > limits.max_bytes:
             raise InputTooLarge(
-                f"{path.name!r} has {info.st_size / 1e6:.0f} MB; the limit is {limits.max_bytes / 1e6:.0f} MB.",
+                f"{path.name!r} has {info.st_size / 1e6:.0f} MB; "
+                f"the limit is {limits.max_bytes / 1e6:.0f} MB.",
                 "Convert it to FLAC, split it, or raise the limit.",
             )
         yield Source(fd, printable(path.name), info.st_size, _hash(fd, path))

@@ -28,7 +28,7 @@ from pipeline.separators.segments import (
 if TYPE_CHECKING:
     import torch
 
-    from pipeline.weights import LoadedModel
+    from pipeline.weights.load import LoadedModel
 
 _SHIFT_S: Final = 0.5
 """Largest random shift in seconds: demucs' own."""
@@ -54,9 +54,12 @@ class DemucsSeparator:
     def __init__(
         self, loaded: LoadedModel, config: PipelineConfig, wanted: Collection[str], device: str
     ) -> None:
+        from demucs.htdemucs import HTDemucs
+
         names = loaded.spec.stems
         run = [
-            m for m, shares in enumerate(loaded.shares)
+            m
+            for m, shares in enumerate(loaded.shares)
             if any(share for name, share in zip(names, shares, strict=True) if name in wanted)
         ]
         # A stem can be made when every network that has a share in it is run.
@@ -67,8 +70,9 @@ class DemucsSeparator:
         self.device = device
         self._made = made
         self._shares = [[loaded.shares[m][i] for i in made] for m in run]
-        self._networks: list[torch.nn.Module] = [loaded.networks[m].to(device) for m in run]
+        self._networks: list[Any] = [loaded.networks[m].to(device) for m in run]
         self._sample_rate = loaded.sample_rate
+        self._transformer = HTDemucs
         self._fixed_window = config.segment_s is not None
         segment_s = config.segment_s or loaded.segment_s
         if segment_s > loaded.longest_segment_s:
@@ -119,40 +123,51 @@ class DemucsSeparator:
         Yields:
             float32 (pairs, stems, 2, n), normalised.
         """
+        import torch
+
         passes = [(m, start) for m, starts in enumerate(self._shifts) for start in starts or [0]]
         stride = segment_stride(self._segment, self._overlap)
         count = _Counter(sum(-(-(heard.length - start) // stride) for _, start in passes), step, cancel)
         streams = [
             skip(
                 overlap_add(
-                    partial(self._run, self._networks[m], heard, count), start, heard.length, self._segment, self._overlap
+                    partial(self._run, self._networks[m], heard, count),
+                    start,
+                    heard.length,
+                    self._segment,
+                    self._overlap,
                 ),
                 -start,
             )
             for m, start in passes
         ]
         shifts = max(len(self._shifts[0]), 1)
-        totals = [sum(shares) for shares in zip(*self._shares, strict=True)]
+        shares = torch.tensor(self._shares)[:, :, None, None]
         for blocks in lockstep(streams):
-            estimate = 0.0
-            for m, shares in enumerate(self._shares):
-                out = sum(blocks[m * shifts : (m + 1) * shifts]) / shifts
-                estimate = estimate + out * out.new_tensor(shares)[:, None, None]
-            yield estimate / estimate.new_tensor(totals)[:, None, None]
+            # Sums in the order that demucs takes: floats depend on it.
+            outs = [_sum(blocks[i : i + shifts]) / shifts for i in range(0, len(blocks), shifts)]
+            yield _sum([out * share for out, share in zip(outs, shares, strict=True)]) / shares.sum(dim=0)
 
     def _run(
-        self, network: torch.nn.Module, heard: NormalisedMix, count: _Counter, position: int, n: int
+        self, network: Any, heard: NormalisedMix, count: _Counter, position: int, n: int
     ) -> torch.Tensor:
         count.before()
-        wanted = self._segment if self._fixed_window and hasattr(network, "use_train_segment") else n
-        if wanted == n and hasattr(network, "valid_length"):
-            wanted = network.valid_length(n)
+        wanted = n
+        if isinstance(network, self._transformer):
+            wanted = self._segment if self._fixed_window else network.valid_length(n)
         window = padded_window(heard, position, n, wanted).to(self.device)
-        out = network(window)[:, self._made]
+        out: torch.Tensor = network(window)[:, self._made]
         excess = out.shape[-1] - n
         out = out[..., excess // 2 : excess // 2 + n].cpu()
         count.after()
         return out
+
+
+def _sum(parts: list[torch.Tensor]) -> torch.Tensor:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
 
 
 class _Counter:
@@ -185,4 +200,6 @@ def _memory_errors() -> Iterator[None]:
 
 
 def _memory_exhausted() -> MemoryExhausted:
-    return MemoryExhausted("Memory ran out while separating.", "Close other programs, or give a shorter segment.")
+    return MemoryExhausted(
+        "Memory ran out while separating.", "Close other programs, or give a shorter segment."
+    )

@@ -2,9 +2,9 @@
 
 Draft quality, honestly: it needs no download, no licence and a tenth of the track's length. Drums are what is
 vertical in the spectrogram and harmony what is horizontal (Fitzgerald 2010, "Harmonic/percussive separation
-using median filtering"); bass is the harmonic low band; vocals are what both channels share in the harmonic
-middle (Avendano 2003, "Frequency-domain source identification and manipulation in stereo mixes"); other is the
-rest of the mix, sample by sample, so that the stems sum to the mix exactly.
+using median filtering"); bass is the harmonic low band; vocals are what both channels share in the middle of
+the harmony (Avendano 2003, "Frequency-domain source identification and manipulation in stereo mixes"); other
+is the rest of the mix, sample by sample, so that the stems sum to the mix exactly.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _GRID: Final = np.float32(2.0**23)
 class HpssSeparator:
     """Stems from signal processing alone."""
 
-    stems = ("drums", "bass", "other", "vocals")
+    stems: tuple[str, ...] = ("drums", "bass", "other", "vocals")
     complete = True
     weights_sha256: str | None = None
     device = "cpu"
@@ -91,7 +91,10 @@ def _stems(block: FloatArray, sample_rate: int, n_fft: int, hop: int) -> FloatAr
     drums, bass, vocals = (
         _on_grid(
             np.stack(
-                [librosa.istft(channel * mask, hop_length=hop, n_fft=n_fft, length=length) for channel in spectrum]
+                [
+                    librosa.istft(channel * mask, hop_length=hop, n_fft=n_fft, length=length)
+                    for channel in spectrum
+                ]
             )
         )
         for mask in masks.values()

@@ -56,6 +56,6 @@ def choose_device(asked: str) -> str:
     if asked == "cuda" and not there:
         raise DeviceUnavailable(
             "No CUDA device is available on this machine.",
-            "Use device cpu or auto, or install the CUDA build of torch (make setup TORCH=cuda) and a driver.",
+            "Use device cpu or auto, or install a driver and the CUDA build of torch: make setup TORCH=cuda.",
         )
     return "cuda" if there and asked != "cpu" else "cpu"

@@ -46,7 +46,15 @@ def blocks(
 
 @pytest.mark.parametrize(
     ("sample_rate", "channels", "samples"),
-    [(8000, 1, 9000), (8000, 2, 4001), (44100, 2, 30001), (22050, 1, 2205), (48000, 6, 12345), (96000, 2, 20000), (11025, 8, 5000)],
+    [
+        (8000, 1, 9000),
+        (8000, 2, 4001),
+        (44100, 2, 30001),
+        (22050, 1, 2205),
+        (48000, 6, 12345),
+        (96000, 2, 20000),
+        (11025, 8, 5000),
+    ],
 )
 def test_stems_have_the_rate_channels_and_exact_length_of_the_mix(
     separator: Separator, tmp_path: Path, sample_rate: int, channels: int, samples: int

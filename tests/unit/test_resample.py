@@ -13,7 +13,9 @@ def cut(samples: FloatArray, size: int) -> list[FloatArray]:
     return [samples[:, i : i + size] for i in range(0, samples.shape[1], size)]
 
 
-@pytest.mark.parametrize(("rate_in", "rate_out"), [(48000, 44100), (44100, 48000), (8000, 44100), (192000, 44100)])
+@pytest.mark.parametrize(
+    ("rate_in", "rate_out"), [(48000, 44100), (44100, 48000), (8000, 44100), (192000, 44100)]
+)
 @pytest.mark.parametrize("n", [1, 7, 4410, 50001])
 def test_the_length_is_exact_and_survives_the_way_back(rate_in: int, rate_out: int, n: int) -> None:
     there = np.concatenate(list(resample(cut(tone(100, rate_in, n), 999), rate_in, rate_out, n)), axis=1)

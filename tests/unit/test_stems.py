@@ -18,7 +18,12 @@ def parts(n: int = 20_000, seed: int = 3) -> FloatArray:
 
 
 def collect(
-    stems: FloatArray, mix: Audio, tmp_path: Path, wanted: tuple[str, ...] = NAMES, residual: str = "report", cut: int = 777
+    stems: FloatArray,
+    mix: Audio,
+    tmp_path: Path,
+    wanted: tuple[str, ...] = NAMES,
+    residual: str = "report",
+    cut: int = 777,
 ) -> Separated:
     blocks = [stems[..., i : i + cut] for i in range(0, stems.shape[-1], cut)]
     return collect_stems(
@@ -70,7 +75,9 @@ def test_the_residual_can_be_published_as_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 100, 4096, 10_000, 99_999])
-def test_a_distributed_residual_nulls_below_minus_90_db_however_the_blocks_fall(tmp_path: Path, cut: int) -> None:
+def test_a_distributed_residual_nulls_below_minus_90_db_however_the_blocks_fall(
+    tmp_path: Path, cut: int
+) -> None:
     stems = parts(9000)
     noise = 0.05 * np.random.default_rng(0).standard_normal((2, 9000)).astype(np.float32)
     mix = Audio(stems.sum(axis=0) + noise, 44100)

@@ -61,14 +61,18 @@ def test_every_supported_container_is_decoded(kind: str, tmp_path: Path) -> None
         assert 10 * np.log10(error + 1e-20) < (error_db or -120)
 
 
-@pytest.mark.parametrize("sample_rate", [8000, 11025, 16000, 22050, 32000, 44100, 48000, 88200, 96000, 176400, 192000])
+@pytest.mark.parametrize(
+    "sample_rate", [8000, 11025, 16000, 22050, 32000, 44100, 48000, 88200, 96000, 176400, 192000]
+)
 def test_every_sample_rate_is_kept(sample_rate: int, tmp_path: Path) -> None:
     mix = music(0.5, sample_rate)
     _, audio = read(write_wav(tmp_path / "mix.wav", mix, sample_rate))
     assert (audio.sample_rate, audio.length) == (sample_rate, mix.shape[1])
 
 
-@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM"])
+@pytest.mark.parametrize(
+    "subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM"]
+)
 def test_every_depth_is_decoded(subtype: str, tmp_path: Path) -> None:
     mix = music(1.0)
     _, audio = read(write_wav(tmp_path / "mix.wav", mix, subtype=subtype))

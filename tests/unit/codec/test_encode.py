@@ -19,7 +19,9 @@ def written(audio: Audio, folder: Path, name: str, gain: float = 1.0) -> Path:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize(("sample_rate", "channels"), [(44100, 2), (48000, 1), (8000, 1), (96000, 2), (44100, 6)])
+@pytest.mark.parametrize(
+    ("sample_rate", "channels"), [(44100, 2), (48000, 1), (8000, 1), (96000, 2), (44100, 6)]
+)
 def test_every_format_is_read_by_another_program_at_the_right_place_in_time(
     name: str, sample_rate: int, channels: int, tmp_path: Path
 ) -> None:

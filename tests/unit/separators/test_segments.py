@@ -15,13 +15,16 @@ from pipeline.separators.demucs import DemucsSeparator
 from pipeline.separators.segments import NormalisedMix, lockstep, skip
 from tests.networks import SOURCES, hdemucs, htdemucs, loaded
 
+
 def mix(seconds: float = 1.3) -> Audio:
     n = int(seconds * 8000)
     rng = np.random.default_rng(5)
     return Audio((0.1 * rng.standard_normal((2, n)) + 0.02).astype(np.float32), 8000)
 
 
-def ours(networks: list[torch.nn.Module], shares: list[tuple[float, ...]], audio: Audio, config: PipelineConfig) -> torch.Tensor:
+def ours(
+    networks: list[torch.nn.Module], shares: list[tuple[float, ...]], audio: Audio, config: PipelineConfig
+) -> torch.Tensor:
     """Normalised estimates, float32 (stems, channels, samples)."""
     separator = DemucsSeparator(loaded(networks, shares), config, SOURCES, "cpu")
     heard = NormalisedMix(audio, ((0, 1),))
@@ -34,7 +37,9 @@ def normalised(audio: Audio) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("make", [htdemucs, hdemucs])
-@pytest.mark.parametrize(("seconds", "overlap"), [(0.2, 0.25), (0.5, 0.25), (1.7, 0.0), (1.7, 0.25), (1.3, 0.5)])
+@pytest.mark.parametrize(
+    ("seconds", "overlap"), [(0.2, 0.25), (0.5, 0.25), (1.7, 0.0), (1.7, 0.25), (1.3, 0.5)]
+)
 def test_the_stream_equals_apply_model_bit_for_bit(
     make: Callable[[int], torch.nn.Module], seconds: float, overlap: float
 ) -> None:
@@ -42,6 +47,14 @@ def test_the_stream_equals_apply_model_bit_for_bit(
     theirs = apply_model(network, normalised(audio), shifts=0, overlap=overlap)[0]
     mine = ours([network], [(1.0,) * 4], audio, PipelineConfig(overlap=overlap))
     assert torch.equal(mine, theirs)
+
+
+def test_a_segment_of_another_length_equals_apply_model_bit_for_bit() -> None:
+    network, audio = htdemucs(1), mix()
+    theirs = apply_model(network, normalised(audio), shifts=0, segment=0.4)[0]
+    # A segment is asked for in seconds of at least 0.5 by users; the small network takes at most that.
+    config = PipelineConfig.model_construct(**{**dict(PipelineConfig()), "segment_s": 0.4})
+    assert torch.equal(ours([network], [(1.0,) * 4], audio, config), theirs)
 
 
 def test_a_bag_of_networks_equals_apply_model_bit_for_bit() -> None:
@@ -78,7 +91,10 @@ def test_lockstep_pairs_streams_whose_blocks_end_at_different_places() -> None:
             yield torch.arange(at, at + size)
             at += size
 
-    joined = [torch.cat(column) for column in zip(*lockstep([stream(3, 3, 4), stream(5, 5), stream(10)]), strict=True)]
+    joined = [
+        torch.cat(column)
+        for column in zip(*lockstep([stream(3, 3, 4), stream(5, 5), stream(10)]), strict=True)
+    ]
     for column in joined:
         assert column.tolist() == list(range(10))
 
