@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ class Audio:
     """A stretch of sound.
 
     The array may be a read-only memory map of a file, so that a recording of any length can be
-    handed around: walk through it with `blocks` instead of copying it whole.
+    handed around: read it with `blocks` and `window`, which keep no more of it in memory than they return.
 
     Attributes:
         samples: float32 (channels, samples) linear amplitude, full scale -1..1 but not clipped.
@@ -63,17 +64,23 @@ class Audio:
             float32 (channels, <= size), contiguous copies that the caller may change.
         """
         for start in range(0, self.length, size):
-            # order="C": a map of an interleaved file is strided, and a plain copy would stay so.
-            yield np.array(self.samples[:, start : start + size], dtype=np.float32, order="C")
+            yield self.window(start, min(start + size, self.length))
 
     def window(self, start: int, stop: int) -> FloatArray:
         """Read samples ``start..stop``; whatever lies outside the recording is zero.
 
         Returns:
-            float32 (channels, stop - start).
+            float32 (channels, stop - start), a contiguous copy.
         """
         out = np.zeros((self.channels, stop - start), dtype=np.float32)
         lo, hi = max(start, 0), min(stop, self.length)
         if lo < hi:
             out[:, lo - start : hi - start] = self.samples[:, lo:hi]
+            self._release()
         return out
+
+    def _release(self) -> None:
+        """Give the pages of a map back: what was read stays in the system's cache, not in our memory."""
+        mapped = getattr(self.samples, "_mmap", None)
+        if mapped is not None:
+            mapped.madvise(mmap.MADV_DONTNEED)

@@ -58,7 +58,7 @@ def fetch(
     offline: Offline = False,
     commercial_only: Annotated[bool, typer.Option(help="Refuse weights for research only.")] = False,
 ) -> None:
-    """Fetch and verify weights, so that later jobs need no network."""
+    """Fetch and verify weights, so that later jobs need no network; their paths go to standard output."""
     from pipeline.weights.fetch import ensure
     from pipeline.weights.transfer import FetchProgress
 
@@ -74,6 +74,7 @@ def fetch(
                 DownloadColumn(),
                 console=console,
                 transient=True,
+                disable=not console.is_terminal,
             ) as bars:
                 task = bars.add_task(spec.name, total=spec.bytes or None)
 

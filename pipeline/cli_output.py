@@ -132,7 +132,7 @@ def _figures(analysis: Analysis) -> Iterator[tuple[str, str]]:
 
 
 def _clock(seconds: float) -> str:
-    minutes, rest = divmod(max(seconds, 0.0), 60)
+    minutes, rest = divmod(round(max(seconds, 0.0), 1), 60)
     return f"{int(minutes)}:{rest:04.1f}" if minutes else f"{rest:.1f} s"
 
 

@@ -106,7 +106,7 @@ def collect_stems(
         }
         position = 0
         for block in blocks:
-            heard = np.asarray(mix.samples[:, position : position + block.shape[-1]])
+            heard = mix.window(position, position + block.shape[-1])
             position += block.shape[-1]
             left = heard - block.sum(axis=0)
             mix_energy += float(np.sum(heard.astype(np.float64) ** 2))
@@ -153,7 +153,7 @@ def _distributed(mix: Audio, blocks: Iterable[FloatArray]) -> Iterator[FloatArra
             here = _energy(frame)
             left_edge = here if before is None else here + before
             right_edge = here if following is None else here + _energy(following)
-            heard = np.asarray(mix.samples[:, position : position + frame.shape[-1]])
+            heard = mix.window(position, position + frame.shape[-1])
             position += frame.shape[-1]
             yield _shared_out(heard, frame, _shares(left_edge), _shares(right_edge))
             before = here

@@ -47,7 +47,7 @@ class NormalisedMix:
         lo, hi = max(start, 0), min(stop, self.length)
         out = np.zeros((len(self._left), 2, stop - start), dtype=np.float32)
         if lo < hi:
-            block = np.asarray(self._mix.samples[:, lo:hi], dtype=np.float32)
+            block = self._mix.window(lo, hi)
             pairs = np.stack([block[self._left], block[self._right]], axis=1)
             out[:, :, lo - start : hi - start] = (pairs - self.mean) / self.std
         return torch.from_numpy(out)
