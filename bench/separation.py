@@ -3,8 +3,8 @@
     python -m bench.separation [--songs DIR] [--json]
 
 For every song both programs run as processes of their own, one after the other, with the same weights, the
-same settings (shifts 0, overlap 0.25) and the same output format (24-bit FLAC); times are wall clock from
-start to end, set-up included. SDR = 10 log10(|s|^2 / |s - e|^2) over the whole clip, in dB. Songs: a folder
+same settings (shifts 0, overlap 0.25) and the same output format (WAV, 32-bit float, which neither of them
+scales or clips); times are wall clock from start to end, set-up included. SDR = 10 log10(|s|^2 / |s - e|^2) over the whole clip, in dB. Songs: a folder
 of folders with ``mixture.flac`` and one file a true stem; a name such as ``bass+drums`` stands for a sum.
 """
 
@@ -68,16 +68,8 @@ def timed(argv: list[str | Path], environment: dict[str, str]) -> tuple[float, f
 
 def ours(mixture: Path, folder: Path, weights: Path) -> Measured:
     """Run this product's command line."""
-    argv: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "pipeline",
-        mixture,
-        "--out",
-        folder,
-        "--estimators",
-        "none",
-    ]
+    argv: list[str | Path] = [sys.executable, "-m", "pipeline", mixture, "--out", folder]
+    argv += ["--format", "wav32f", "--estimators", "none"]
     cost = timed(argv, {"WEIGHTS_DIR": str(weights), "WEIGHTS_OFFLINE": "1"})
     (stems,) = folder.glob("*/stems")
     return Measured(*cost, score(mixture.parent, stems))
@@ -85,18 +77,8 @@ def ours(mixture: Path, folder: Path, weights: Path) -> Measured:
 
 def theirs(mixture: Path, folder: Path, repo: Path) -> Measured:
     """Run the demucs command line."""
-    argv: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "demucs",
-        "--repo",
-        repo,
-        "-n",
-        "htdemucs",
-        "--shifts",
-        "0",
-    ]
-    argv += ["--flac", "--int24", "--clip-mode", "none", "-o", folder, mixture]
+    argv: list[str | Path] = [sys.executable, "-m", "demucs", "--repo", repo, "-n", "htdemucs"]
+    argv += ["--shifts", "0", "--float32", "--clip-mode", "none", "-o", folder, mixture]
     cost = timed(argv, {})
     (stems,) = folder.glob("htdemucs/*")
     return Measured(*cost, score(mixture.parent, stems))
@@ -104,7 +86,7 @@ def theirs(mixture: Path, folder: Path, repo: Path) -> Measured:
 
 def score(truth: Path, stems: Path) -> dict[str, float]:
     """SDR in dB of every true stem, or sum of stems, of a song."""
-    made = {name: read(stems / f"{name}.flac") for name in STEMS}
+    made = {name: read(stems / f"{name}.wav") for name in STEMS}
     scores = {}
     for path in sorted(truth.glob("*.flac")):
         parts = path.stem.split("+")
