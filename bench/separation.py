@@ -4,8 +4,9 @@
 
 For every song both programs run as processes of their own, one after the other, with the same weights, the
 same settings (shifts 0, overlap 0.25) and the same output format (WAV, 32-bit float, which neither of them
-scales or clips); times are wall clock from start to end, set-up included. SDR = 10 log10(|s|^2 / |s - e|^2) over the whole clip, in dB. Songs: a folder
-of folders with ``mixture.flac`` and one file a true stem; a name such as ``bass+drums`` stands for a sum.
+scales or clips); times are wall clock from start to end, set-up included. SDR = 10 log10(|s|^2 / |s - e|^2)
+over the whole clip, in dB. Songs: a folder of folders with ``mixture.flac`` and one file a true stem; a name
+such as ``bass+drums`` stands for a sum.
 """
 
 from __future__ import annotations

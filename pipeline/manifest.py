@@ -59,8 +59,8 @@ class Separation(Record):
         description="The one gain applied to every stem so that none clips; 0 when nothing was changed."
     )
     residual_db: float | None = Field(
-        description="Null test: energy of mix - sum(stems) relative to the mix, in dB; -200 when there is none, "
-        "null when not all stems were made."
+        description="Null test: energy of mix - sum(stems) relative to the mix, in dB; -200 when there is "
+        "none, null when not all stems were made."
     )
 
 

@@ -54,4 +54,5 @@ def find_jobs(folder: Path) -> list[Path]:
     """Job folders at or directly below a folder, in order of their names."""
     if (folder / "manifest.json").exists():
         return [folder]
-    return sorted(path.parent for path in folder.glob("*/manifest.json"))
+    # A hidden folder is a job at work, or one that died: neither is a result.
+    return sorted(path.parent for path in folder.glob("[!.]*/manifest.json"))

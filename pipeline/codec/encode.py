@@ -110,14 +110,13 @@ def _write_soundfile(
     container = fmt.extension.upper()
     if container == "WAV" and samples * channels * fmt.bits // 8 > _RIFF_LIMIT:
         container = "RF64"
-    subtype = "FLOAT" if fmt.bits == 32 else f"PCM_{fmt.bits}"
     with disk_errors(path.name), _ErrorKeepingFile(path, "wb") as raw:
         try:
             with soundfile.SoundFile(
-                raw, "w", sample_rate, channels, subtype=subtype, format=container
+                raw, "w", sample_rate, channels, subtype=f"PCM_{fmt.bits}", format=container
             ) as file:
                 for block in blocks:
-                    file.write(block.T if fmt.bits == 32 else to_integer(block, fmt.bits).T)
+                    file.write(to_integer(block, fmt.bits).T)
         except (soundfile.SoundFileError, AssertionError) as exc:
             raise raw.error or _failed(path, str(exc)) from exc
         if raw.error is not None:

@@ -54,7 +54,15 @@ FORMATS: Final[dict[str, Format]] = {
         Format("wav", "wav", "audio/wav", 24, "soundfile"),
         Format("wav16", "wav", "audio/wav", 16, "soundfile"),
         Format("wav24", "wav", "audio/wav", 24, "soundfile"),
-        Format("wav32f", "wav", "audio/wav", 32, "soundfile"),
+        # libsndfile would write the time of day into every float file.
+        Format(
+            "wav32f",
+            "wav",
+            "audio/wav",
+            32,
+            "ffmpeg",
+            ("-c:a", "pcm_f32le", "-rf64", "auto", "-f", "wav"),
+        ),
         Format(
             "mp3",
             "mp3",
