@@ -100,7 +100,7 @@ class DemucsSeparator:
 
         heard = NormalisedMix(self._at_model_rate(mix, scratch / "heard.f32"), stereo_pairs(labelled(mix)))
         rows = len(self.stems) * mix.channels
-        with _memory_errors(), torch.inference_mode():
+        with _memory_errors(), fused_attention(), torch.inference_mode():
             stems = (heard.restore(block.numpy()) for block in self._estimates(heard, step, cancel))
             # Every channel of every stem is a row, so that one converter serves them all.
             flat = (block.reshape(rows, -1) for block in stems)
@@ -182,6 +182,23 @@ class _Counter:
     def after(self) -> None:
         self._done += 1
         self._step(self._done / self._total)
+
+
+@contextmanager
+def fused_attention() -> Iterator[None]:
+    """Let attention run as one kernel.
+
+    torch's "fast path" for attention in eval mode is the older one: it writes out the whole attention matrix.
+    Without it the same layers use scaled_dot_product_attention; a segment takes a sixth less time.
+    """
+    import torch
+
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 @contextmanager

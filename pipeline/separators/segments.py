@@ -59,10 +59,9 @@ class NormalisedMix:
             stems: float32 (pairs, stems, 2, n) normalised.
 
         Returns:
-            float32 (stems, channels, n) at the mix's level. The mean, which belongs to the mix as a whole, is
-            left out: demucs adds it to every stem, so that the sum has it several times.
+            float32 (stems, channels, n) at the mix's level. Every stem gets the mix's mean, as in demucs.
         """
-        stems = stems * self.std[:, None]
+        stems = stems * self.std[:, None] + self.mean[:, None]
         out = np.empty((stems.shape[1], self._mix.channels, stems.shape[3]), dtype=np.float32)
         for pair, (left, right) in enumerate(zip(self._left, self._right, strict=True)):
             if left == right:
