@@ -1,0 +1,57 @@
+# Every target works as the first and only command on a fresh machine: it runs scripts/setup.sh first,
+# which makes .venv ready and costs milliseconds once it is.
+
+PY := .venv/bin/python
+# Handed on through the environment, so that a song's name may hold blanks, quotes and dollars.
+export DEMO_FILE := $(value FILE)
+
+.PHONY: help setup demo test test-all check lint types imports format docs bench lock clean venv
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/' | awk -F"|" '{printf "%-16s %s\n", $$1, $$2}'
+
+setup: ## Make .venv and fetch the default model's weights (TORCH=cuda for NVIDIA; TORCH_INDEX_URL, PYTHON)
+	@bash scripts/setup.sh weights
+
+demo: setup ## Separate and analyse FILE=song.mp3, or a short song that comes along, into out/
+	@bash scripts/demo.sh $(ARGS)
+
+test: ## Run the tests, without those marked slow (ARGS="-k weights" narrows them)
+	@bash scripts/setup.sh weights tests
+	@$(PY) -m pytest -m "not slow" $(ARGS)
+
+test-all: ## Run every test
+	@bash scripts/setup.sh weights tests
+	@$(PY) -m pytest $(ARGS)
+
+check: lint types imports test ## Everything that must pass: lint, types, import rules, tests
+
+lint: venv ## Lint and formatting
+	@$(PY) -m ruff check
+	@$(PY) -m ruff format --check
+
+types: venv ## Static types
+	@$(PY) -m mypy
+
+imports: venv ## Who may import whom
+	@$(PY) .venv/bin/lint-imports --no-logo
+
+format: venv ## Rewrite the code in the house style
+	@$(PY) -m ruff check --fix --exit-zero
+	@$(PY) -m ruff format
+
+docs: venv ## Rewrite the documents that follow from the code
+	@$(PY) -m scripts.generate_docs
+
+bench: setup ## Score the separation and compare it with the demucs command line
+	@$(PY) -m bench.separation $(ARGS)
+
+lock: venv ## Derive the lock files from pyproject.toml (ARGS=--upgrade for the newest versions)
+	@bash scripts/lock.sh $(ARGS)
+
+clean: ## Remove .venv, caches and out/; the weights stay
+	@rm -rf .venv .setup.* out .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+venv:
+	@bash scripts/setup.sh
