@@ -68,7 +68,8 @@ def pcm_bytes_claimed(source: Source) -> tuple[int, int] | None:
             ds64 = struct.unpack("<Q", source.read_at(offset + 16, 8))[0]
         if name == b"data":
             present = source.size - offset - 8
-            if present == 0:
+            # Nothing, or nothing but the chunks that follow an empty one.
+            if present == 0 or (size == 0 and present < _HEAD):
                 raise _header_only(source)
             claimed = ds64 if ds64 is not None and size == 0xFFFFFFFF else size
             open_ended = ds64 is None and _is_open_ended(size) and _is_open_ended(riff_size)

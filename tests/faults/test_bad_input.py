@@ -86,6 +86,14 @@ def header_of_a_wav(folder: Path) -> Path:
     return path
 
 
+def empty_wav_with_tags(folder: Path) -> Path:
+    data = header_of_a_wav(folder).read_bytes()
+    body = data[8:-4] + b"\0\0\0\0" + b"LIST\4\0\0\0INFO"
+    path = folder / "tagged.wav"
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    return path
+
+
 def with_sample(value: float) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         samples = music()
@@ -137,6 +145,7 @@ CASES: dict[str, tuple[Callable[[Path], Path], type[PipelineError]]] = {
     "a bare RIFF": (bytes_file(b"RIFF"), errors.AudioHeaderOnly),
     "a RIFF without chunks": (bytes_file(b"RIFF\x24\0\0\0WAVE"), errors.AudioHeaderOnly),
     "a WAV header alone": (header_of_a_wav, errors.AudioHeaderOnly),
+    "a WAV of tags alone": (empty_wav_with_tags, errors.AudioHeaderOnly),
     "a FLAC marker alone": (bytes_file(b"fLaC\0\0\0\x22" + bytes(34)), errors.AudioHeaderOnly),
     "random bytes": (bytes_file(random.Random(1).randbytes(100_000)), errors.InputNotAudio),
     "a text": (bytes_file(b"la la la\n" * 1000), errors.InputNotAudio),
