@@ -5,7 +5,7 @@ PY := .venv/bin/python
 # Handed on through the environment, so that a song's name may hold blanks, quotes and dollars.
 export DEMO_FILE := $(value FILE)
 
-.PHONY: help setup demo test test-all check lint types imports format docs bench lock clean venv
+.PHONY: help setup demo run test test-all check lint types imports format docs bench lock clean venv
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -16,6 +16,9 @@ setup: ## Make .venv and fetch the default model's weights (TORCH=cuda for NVIDI
 
 demo: setup ## Separate and analyse FILE=song.mp3, or a short song that comes along, into out/
 	@bash scripts/demo.sh $(ARGS)
+
+run: setup ## Serve the API on port 8000, with workers (settings: docs/settings.md)
+	@$(PY) -m api serve
 
 test: ## Run the tests, without those marked slow (ARGS="-k weights" narrows them)
 	@bash scripts/setup.sh weights tests

@@ -87,12 +87,22 @@ class Progress:
         self._stage = STAGES[0]
         self._stage_start = self._start
         self._fraction = 0.0
+        self._given = 0.0
+        self.duration_s: float | None = None
+        """Length of the recording in seconds, once it is known."""
 
     def enter(self, stage: str) -> None:
         """Begin a stage."""
         self._stage = stage
         self._stage_start = self._clock()
+        self._given = 0.0
         self.step(0.0)
+
+    def resume(self, stage_fraction: float) -> None:
+        """Report what an attempt before has done of the current stage: it says nothing about the speed."""
+        self._stage_start = self._clock()
+        self._given = stage_fraction
+        self.step(stage_fraction)
 
     def step(self, stage_fraction: float) -> None:
         """Report that ``stage_fraction`` (0..1) of the current stage is done."""
@@ -116,9 +126,9 @@ class Progress:
         # Separation dominates, so its own measured speed predicts the rest best: set-up time
         # (loading the model) must not be extrapolated.
         if self._stage == "separate":
-            if within <= 0.0:
+            if within <= self._given:
                 return None
-            per_share = (now - self._stage_start) / (within * share)
+            per_share = (now - self._stage_start) / ((within - self._given) * share)
         elif before + share * within > 0.5:
             per_share = (now - self._start) / (before + share * within)
         else:

@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic
 
 from pipeline.audio import Audio
+from pipeline.checkpoint import Checkpoint
 from pipeline.codec.decode import Decoded, decode
 from pipeline.codec.encode import encode
 from pipeline.codec.formats import Format, check_channels, choose_formats
@@ -38,7 +39,7 @@ from pipeline.manifest import (
 from pipeline.progress import CancelToken, Progress
 from pipeline.scratch import ScratchWriter
 from pipeline.separators.base import Separator
-from pipeline.separators.registry import build_separator
+from pipeline.separators.registry import WarmModel, build_separator
 from pipeline.software import software_versions
 from pipeline.stems import MINUS, RESIDUAL, Separated, choose_stems, collect_stems
 from pipeline.weights.registry import ModelSpec, check_licence, get_model_spec
@@ -57,6 +58,7 @@ class _Job:
     work: Workspace
     progress: Progress
     cancel: CancelToken
+    warm: WarmModel | None
     notices: list[Notice] = field(default_factory=list)
     stages: list[StageRecord] = field(default_factory=list)
 
@@ -67,8 +69,12 @@ def run(
     config: PipelineConfig = PipelineConfig(),  # noqa: B008 - frozen
     *,
     job_id: str | None = None,
+    filename: str | None = None,
+    created_at: datetime | None = None,
     progress: Progress | None = None,
     cancel: CancelToken | None = None,
+    checkpoint: Path | None = None,
+    warm: WarmModel | None = None,
 ) -> Manifest:
     """Take a recording apart.
 
@@ -80,8 +86,14 @@ def run(
         out_dir: where the job's folder is made.
         config: what to do.
         job_id: name of the folder; None: a new UUID.
+        filename: of the recording, as the user knows it; None: the path's.
+        created_at: when the job was asked for; None: now.
         progress: is told every step.
         cancel: stops the job within one segment.
+        checkpoint: file in which an interrupted separation leaves what it has made, and from which the same
+            job goes on, bit for bit; removed when the job succeeds and kept when it does not. None: a job
+            always begins anew.
+        warm: keeps the model loaded from one job to the next.
 
     Returns:
         The manifest, as it was written.
@@ -89,16 +101,28 @@ def run(
     Raises:
         PipelineError: one of its leaves; nothing is left behind in ``out_dir``.
     """
-    created_at = datetime.now(UTC)
+    created_at = created_at or datetime.now(UTC)
     spec = get_model_spec(config.model)
     check_licence(spec, config.commercial_only)
     stems = choose_stems(config.stems, spec.name, spec.stems)
     formats = choose_formats(config.formats)
     estimators = select(config.estimators)
     job_id = job_id or str(uuid.uuid4())
-    with _memory(), open_source(source, config.limits) as opened, Workspace(out_dir, job_id) as work:
+    with (
+        _memory(),
+        open_source(source, config.limits, filename) as opened,
+        Workspace(out_dir, job_id) as work,
+    ):
         job = _Job(
-            config, spec, stems, formats, estimators, work, progress or Progress(), cancel or CancelToken()
+            config,
+            spec,
+            stems,
+            formats,
+            estimators,
+            work,
+            progress or Progress(),
+            cancel or CancelToken(),
+            warm,
         )
         started_at = datetime.now(UTC)
         with _stage(job, "probe"):
@@ -106,8 +130,10 @@ def run(
         with _stage(job, "decode"):
             decoded = _decode(job, opened, probed)
             mix = _folded(job, decoded.audio)
+            job.progress.duration_s = mix.duration_s
+            resumable = _checkpoint(job, checkpoint, opened, mix) if checkpoint else None
         with _stage(job, "separate"):
-            separator, separated = _separate(job, mix)
+            separator, separated = _separate(job, mix, resumable)
         with _stage(job, "estimate"):
             analysis = _estimate(job, mix, separated)
         with _stage(job, "encode"):
@@ -128,6 +154,8 @@ def run(
             warnings=job.notices,
         )
         work.publish(manifest)
+        if resumable is not None:
+            resumable.remove()
         job.progress.step(1.0)
         return manifest
 
@@ -163,11 +191,26 @@ def _folded(job: _Job, mix: Audio) -> Audio:
         return writer.audio(mix.sample_rate, ("FL", "FR"))
 
 
-def _separate(job: _Job, mix: Audio) -> tuple[Separator, Separated]:
+def _checkpoint(job: _Job, path: Path, source: Source, mix: Audio) -> Checkpoint:
+    binding = {
+        "input_sha256": source.sha256,
+        "channels": job.config.channels,
+        "samples": mix.length,
+        "sample_rate": mix.sample_rate,
+        "speakers": mix.speakers,
+        "model": job.spec.name,
+        "software": software_versions(),
+    }
+    return Checkpoint(path, binding, job.progress.resume)
+
+
+def _separate(job: _Job, mix: Audio, checkpoint: Checkpoint | None) -> tuple[Separator, Separated]:
     wanted = job.spec.stems if job.config.residual != "report" else job.stems
     bases = tuple(dict.fromkeys(name.removeprefix(MINUS) for name in wanted))
-    separator = build_separator(job.spec, job.config, bases, job.cancel)
-    blocks = separator.separate(mix, scratch=job.work.scratch, step=job.progress.step, cancel=job.cancel)
+    separator = build_separator(job.spec, job.config, bases, job.cancel, job.warm)
+    blocks = separator.separate(
+        mix, scratch=job.work.scratch, step=job.progress.step, cancel=job.cancel, checkpoint=checkpoint
+    )
     separated = collect_stems(
         mix,
         blocks,

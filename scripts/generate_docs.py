@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline import errors
 from pipeline.manifest import Manifest
+from scripts.settings_docs import env_example, settings_page
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -58,7 +59,12 @@ def manifest_schema() -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-DOCUMENTS = {"docs/errors.md": errors_page, "docs/manifest.schema.json": manifest_schema}
+DOCUMENTS = {
+    "docs/errors.md": errors_page,
+    "docs/manifest.schema.json": manifest_schema,
+    "docs/settings.md": settings_page,
+    ".env.example": env_example,
+}
 """Path below the repository's root -> what makes its text."""
 
 

@@ -84,6 +84,7 @@ apt_install() { # a fresh image has no package lists, an interrupted run leaves 
 missing_programs() { # Debian's names of the packages that hold them
     { have ffmpeg && have ffprobe; } || echo ffmpeg
     [[ $goals != *" tests "* ]] || have strace || echo strace # kills a job at chosen system calls
+    [[ $goals != *" tests "* ]] || have curl || echo curl     # runs the README's lines
 }
 
 need() { # PACKAGE...: install them where that is possible without asking, else say what to do

@@ -43,8 +43,13 @@ class Source:
 
 
 @contextmanager
-def open_source(path: Path, limits: Limits) -> Iterator[Source]:
+def open_source(path: Path, limits: Limits, filename: str | None = None) -> Iterator[Source]:
     """Open a recording and hash it.
+
+    Args:
+        path: the file.
+        limits: how large it may be.
+        filename: its name for messages and the manifest; None: the path's.
 
     Raises:
         InputNotFound: there is no such file.
@@ -53,20 +58,20 @@ def open_source(path: Path, limits: Limits) -> Iterator[Source]:
         InputEmpty: it has no bytes.
         InputTooLarge: it has more bytes than allowed.
     """
-    fd = _open(path)
+    name = filename or path.name
+    fd = _open(path, name)
     try:
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
-            raise InputNotAFile(f"{path.name!r} is not a file.", "Give the path of an audio or video file.")
+            raise InputNotAFile(f"{name!r} is not a file.", "Give the path of an audio or video file.")
         if info.st_size == 0:
-            raise InputEmpty(f"{path.name!r} is empty (0 bytes).", "Export or download it again.")
+            raise InputEmpty(f"{name!r} is empty (0 bytes).", "Export or download it again.")
         if info.st_size > limits.max_bytes:
             raise InputTooLarge(
-                f"{path.name!r} has {info.st_size / 1e6:.0f} MB; "
-                f"the limit is {limits.max_bytes / 1e6:.0f} MB.",
+                f"{name!r} has {info.st_size / 1e6:.0f} MB; the limit is {limits.max_bytes / 1e6:.0f} MB.",
                 "Convert it to FLAC, split it, or raise the limit.",
             )
-        yield Source(fd, printable(path.name), info.st_size, _hash(fd, path))
+        yield Source(fd, printable(name), info.st_size, _hash(fd, name))
     finally:
         os.close(fd)
 
@@ -76,18 +81,18 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def _open(path: Path) -> int:
+def _open(path: Path, name: str) -> int:
     try:
         # O_NONBLOCK: opening a named pipe must not wait for a writer that never comes.
         return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as exc:
-        raise InputNotFound(f"There is no file {path.name!r}.", "Check the path.") from exc
+        raise InputNotFound(f"There is no file {name!r}.", "Check the path.") from exc
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else str(exc)
-        raise InputUnreadable(f"{path.name!r} cannot be read: {reason}.", "Check its permissions.") from exc
+        raise InputUnreadable(f"{name!r} cannot be read: {reason}.", "Check its permissions.") from exc
 
 
-def _hash(fd: int, path: Path) -> str:
+def _hash(fd: int, name: str) -> str:
     digest = hashlib.sha256()
     offset = 0
     try:
@@ -95,5 +100,5 @@ def _hash(fd: int, path: Path) -> str:
             digest.update(chunk)
             offset += len(chunk)
     except OSError as exc:
-        raise InputUnreadable(f"{path.name!r} cannot be read: {exc.strerror}.", "Check the disk.") from exc
+        raise InputUnreadable(f"{name!r} cannot be read: {exc.strerror}.", "Check the disk.") from exc
     return digest.hexdigest()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.audio import Audio, FloatArray
+from pipeline.checkpoint import Checkpoint
 from pipeline.progress import CancelToken
 
 
@@ -27,7 +28,13 @@ class Separator(Protocol):
     """Everything else that decides the result, for the manifest."""
 
     def separate(
-        self, mix: Audio, *, scratch: Path, step: Callable[[float], None], cancel: CancelToken
+        self,
+        mix: Audio,
+        *,
+        scratch: Path,
+        step: Callable[[float], None],
+        cancel: CancelToken,
+        checkpoint: Checkpoint | None = None,
     ) -> Iterator[FloatArray]:
         """Separate a recording of any length, sample rate and channel count.
 
@@ -36,6 +43,8 @@ class Separator(Protocol):
             scratch: folder for temporary files; whoever calls removes it.
             step: told the fraction done, 0..1, after every segment.
             cancel: looked at before every segment.
+            checkpoint: where an attempt that was interrupted left its blocks, and this one leaves its own:
+                the result is bit for bit that of one uninterrupted attempt.
 
         Yields:
             float32 (stems, channels, n) consecutive blocks at the mix's sample rate that add up to

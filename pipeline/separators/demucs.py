@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.audio import Audio, FloatArray
+from pipeline.checkpoint import Checkpoint
 from pipeline.config import PipelineConfig
 from pipeline.errors import MemoryExhausted, OptionInvalid
 from pipeline.layout import labelled, stereo_pairs
@@ -18,6 +19,7 @@ from pipeline.resample import resample
 from pipeline.scratch import ScratchWriter
 from pipeline.separators.segments import (
     NormalisedMix,
+    first_segment,
     lockstep,
     overlap_add,
     padded_window,
@@ -93,7 +95,13 @@ class DemucsSeparator:
         }
 
     def separate(
-        self, mix: Audio, *, scratch: Path, step: Callable[[float], None], cancel: CancelToken
+        self,
+        mix: Audio,
+        *,
+        scratch: Path,
+        step: Callable[[float], None],
+        cancel: CancelToken,
+        checkpoint: Checkpoint | None = None,
     ) -> Iterator[FloatArray]:
         """See `pipeline.separators.base.Separator.separate`."""
         import torch
@@ -101,11 +109,36 @@ class DemucsSeparator:
         heard = NormalisedMix(self._at_model_rate(mix, scratch / "heard.f32"), stereo_pairs(labelled(mix)))
         rows = len(self.stems) * mix.channels
         with _memory_errors(), fused_attention(), torch.inference_mode():
-            stems = (heard.restore(block.numpy()) for block in self._estimates(heard, step, cancel))
+
+            def blocks_from(begin: int) -> Iterator[FloatArray]:
+                return (block.numpy() for block in self._estimates(heard, step, cancel, begin))
+
+            if checkpoint is None:
+                estimates = blocks_from(0)
+            else:
+                lead = (len(heard.mean), len(self.stems), 2)
+                estimates = checkpoint.resume(blocks_from, lead, heard.length, self._binding())
+            stems = (heard.restore(block) for block in estimates)
             # Every channel of every stem is a row, so that one converter serves them all.
             flat = (block.reshape(rows, -1) for block in stems)
             for block in resample(flat, self._sample_rate, mix.sample_rate, heard.length, mix.length):
                 yield block.reshape(len(self.stems), mix.channels, -1)
+
+    def _binding(self) -> dict[str, Any]:
+        """What decides every bit of the estimates of a given recording."""
+        import torch
+
+        return {
+            "stems": self.stems,
+            "weights_sha256": self.weights_sha256,
+            "shares": self._shares,
+            "device": torch.cuda.get_device_name() if self.device == "cuda" else self.device,
+            # Kernels and the order of their sums depend on these.
+            "cpu": torch.backends.cpu.get_cpu_capability(),
+            "threads": torch.get_num_threads(),
+            "precision": self.precision,
+            "parameters": self.parameters,
+        }
 
     def _at_model_rate(self, mix: Audio, path: Path) -> Audio:
         if mix.sample_rate == self._sample_rate:
@@ -116,18 +149,29 @@ class DemucsSeparator:
             return writer.audio(self._sample_rate, mix.speakers)
 
     def _estimates(
-        self, heard: NormalisedMix, step: Callable[[float], None], cancel: CancelToken
+        self, heard: NormalisedMix, step: Callable[[float], None], cancel: CancelToken, begin: int = 0
     ) -> Iterator[torch.Tensor]:
         """Average the networks and shifts.
 
+        Every pass has segments of its own. All begin at the same sample: each repeats those of its segments
+        that reach it from before.
+
+        Args:
+            heard: the recording.
+            step: told the fraction done.
+            cancel: looked at before every segment.
+            begin: first sample wanted.
+
         Yields:
-            float32 (pairs, stems, 2, n), normalised.
+            float32 (pairs, stems, 2, n) from ``begin`` to the end, normalised.
         """
         import torch
 
         passes = [(m, start) for m, starts in enumerate(self._shifts) for start in starts or [0]]
         stride = segment_stride(self._segment, self._overlap)
-        count = _Counter(sum(-(-(heard.length - start) // stride) for _, start in passes), step, cancel)
+        firsts = [first_segment(begin - start, self._segment, stride) for _, start in passes]
+        total = sum(-(-(heard.length - start) // stride) for _, start in passes)
+        count = _Counter(total, sum(firsts), step, cancel)
         streams = [
             skip(
                 overlap_add(
@@ -136,10 +180,11 @@ class DemucsSeparator:
                     heard.length,
                     self._segment,
                     self._overlap,
+                    first,
                 ),
-                -start,
+                begin - start - first * stride,
             )
-            for m, start in passes
+            for (m, start), first in zip(passes, firsts, strict=True)
         ]
         shifts = max(len(self._shifts[0]), 1)
         shares = torch.tensor(self._shares)[:, :, None, None]
@@ -173,8 +218,8 @@ def _sum(parts: list[torch.Tensor]) -> torch.Tensor:
 class _Counter:
     """Counts segments: looks for a cancel before each and reports the fraction after it."""
 
-    def __init__(self, total: int, step: Callable[[float], None], cancel: CancelToken) -> None:
-        self._total, self._done, self._step, self._cancel = total, 0, step, cancel
+    def __init__(self, total: int, done: int, step: Callable[[float], None], cancel: CancelToken) -> None:
+        self._total, self._done, self._step, self._cancel = total, done, step, cancel
 
     def before(self) -> None:
         self._cancel.check()

@@ -10,6 +10,7 @@ is the rest of the mix, sample by sample, so that the stems sum to the mix exact
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.audio import Audio, FloatArray
+from pipeline.checkpoint import Checkpoint
 from pipeline.layout import labelled, stereo_pairs
 from pipeline.progress import CancelToken
 
@@ -47,9 +49,25 @@ class HpssSeparator:
         self.parameters: dict[str, Any] = {"frame_s": _FRAME_S, "median": _MEDIAN}
 
     def separate(
-        self, mix: Audio, *, scratch: Path, step: Callable[[float], None], cancel: CancelToken
+        self,
+        mix: Audio,
+        *,
+        scratch: Path,
+        step: Callable[[float], None],
+        cancel: CancelToken,
+        checkpoint: Checkpoint | None = None,
     ) -> Iterator[FloatArray]:
         """See `pipeline.separators.base.Separator.separate`."""
+        blocks_from = partial(self._blocks, mix, step, cancel)
+        if checkpoint is None:
+            return blocks_from(0)
+        lead = (len(self.stems), mix.channels)
+        return checkpoint.resume(blocks_from, lead, mix.length, {"parameters": self.parameters})
+
+    def _blocks(
+        self, mix: Audio, step: Callable[[float], None], cancel: CancelToken, begin: int
+    ) -> Iterator[FloatArray]:
+        """Separate from a sample on, at which a block begins."""
         n_fft = 2 ** round(np.log2(_FRAME_S * mix.sample_rate))
         hop = n_fft // 4
         core = _CORE_FRAMES * hop
@@ -57,7 +75,7 @@ class HpssSeparator:
         # them give the same samples as the whole recording at once.
         context = (_MEDIAN // 2 + 1) * hop + n_fft
         pairs = stereo_pairs(labelled(mix))
-        for start in range(0, mix.length, core):
+        for start in range(begin, mix.length, core):
             cancel.check()
             stop = min(start + core, mix.length)
             lo, hi = max(start - context, 0), min(stop + context, mix.length)

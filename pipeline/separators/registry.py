@@ -3,17 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
-from pipeline.config import PipelineConfig
+from pipeline.config import PipelineConfig, WeightsConfig
 from pipeline.errors import DeviceUnavailable
 from pipeline.progress import CancelToken
 from pipeline.separators.base import Separator
 from pipeline.separators.hpss import HpssSeparator
 from pipeline.weights.registry import HPSS, ModelSpec
 
+if TYPE_CHECKING:
+    from pipeline.weights.load import LoadedModel
+
+
+class WarmModel:
+    """Keeps the model that was used last, so that the next job need not load it: one, as memory is dear.
+
+    Not for two threads at once.
+    """
+
+    def __init__(self) -> None:
+        self._asked: tuple[str, WeightsConfig] | None = None
+        self._loaded: LoadedModel | None = None
+
+    @property
+    def name(self) -> str | None:
+        """Of the model that is kept."""
+        return self._asked[0] if self._asked else None
+
+    def load(self, spec: ModelSpec, weights: WeightsConfig, cancel: CancelToken) -> LoadedModel:
+        """Give the model that was asked for: see `pipeline.weights.load.load`."""
+        from pipeline.weights.load import load
+
+        if self._loaded is None or self._asked != (spec.name, weights):
+            self._asked = self._loaded = None  # Two of them might not fit.
+            self._loaded = load(spec, weights, cancel=cancel)
+            self._asked = (spec.name, weights)
+        return self._loaded
+
 
 def build_separator(
-    spec: ModelSpec, config: PipelineConfig, wanted: Collection[str], cancel: CancelToken
+    spec: ModelSpec,
+    config: PipelineConfig,
+    wanted: Collection[str],
+    cancel: CancelToken,
+    warm: WarmModel | None = None,
 ) -> Separator:
     """Make the separator that a job asked for; its weights are fetched if need be.
 
@@ -22,6 +56,7 @@ def build_separator(
         config: options of the job.
         wanted: names of the model's stems that will be used.
         cancel: stops a download.
+        warm: holds the model of the job before, and then this one's; None: it is loaded for this job alone.
 
     Raises:
         WeightsError: the weights cannot be had or trusted.
@@ -33,11 +68,10 @@ def build_separator(
     import torch
 
     from pipeline.separators.demucs import DemucsSeparator
-    from pipeline.weights.load import load
 
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    loaded = load(spec, config.weights, cancel=cancel)
+    loaded = (warm or WarmModel()).load(spec, config.weights, cancel)
     return DemucsSeparator(loaded, config, wanted, choose_device(config.device))
 
 

@@ -98,7 +98,12 @@ def padded_window(mix: NormalisedMix, start: int, length: int, wanted: int) -> t
 
 
 def overlap_add(
-    network: Callable[[int, int], torch.Tensor], start: int, stop: int, segment: int, overlap: float
+    network: Callable[[int, int], torch.Tensor],
+    start: int,
+    stop: int,
+    segment: int,
+    overlap: float,
+    first: int = 0,
 ) -> Iterator[torch.Tensor]:
     """Run overlapping segments through a network and add them up.
 
@@ -108,9 +113,10 @@ def overlap_add(
         stop: one past the last sample.
         segment: samples of a segment.
         overlap: share of a segment that the next one covers too, 0..1.
+        first: segment to begin with, of the same grid; see `first_segment`.
 
     Yields:
-        float32 (pairs, stems, 2, n) consecutive blocks that cover ``start..stop``.
+        float32 (pairs, stems, 2, n) consecutive blocks that cover ``start..stop``, from the first segment on.
     """
     import torch
 
@@ -120,7 +126,7 @@ def overlap_add(
     total = stop - start
     summed: torch.Tensor | None = None
     weights = torch.zeros(segment)
-    for offset in range(0, total, stride):
+    for offset in range(first * stride, total, stride):
         n = min(total - offset, segment)
         out = network(start + offset, n)
         if summed is None:
@@ -136,6 +142,19 @@ def overlap_add(
 def segment_stride(segment: int, overlap: float) -> int:
     """Samples from the start of one segment to the next."""
     return max(int((1 - overlap) * segment), 1)
+
+
+def first_segment(position: int, segment: int, stride: int) -> int:
+    """The first segment that reaches a sample.
+
+    The sums of `overlap_add` at that sample and after it are the same bits when it begins there.
+
+    Args:
+        position: sample, counted from the start of the first segment.
+        segment: samples of a segment.
+        stride: samples from the start of one segment to the next.
+    """
+    return max((position - segment) // stride + 1, 0)
 
 
 def skip(stream: Iterator[torch.Tensor], samples: int) -> Iterator[torch.Tensor]:

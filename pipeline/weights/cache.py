@@ -197,3 +197,16 @@ def _state(member: Member, folder: Path, cancel: CancelToken) -> MemberState:
     if found.corrupt:
         return MemberState(member.signature, "corrupt", found.corrupt[0])
     return MemberState(member.signature, "missing", None)
+
+
+def present(spec: ModelSpec, config: WeightsConfig) -> bool:
+    """Whether a model's weights seem to be here: by names and sizes in the cache alone, so at once."""
+    folder = cache_folder(config)
+    return all(any(_has_size(folder / f.name, f.bytes) for f in member.files) for member in spec.members)
+
+
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False

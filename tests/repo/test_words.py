@@ -22,7 +22,7 @@ def words(name: str) -> set[str]:
 def test_the_code_uses_the_words_of_the_glossary() -> None:
     assert UNUSED["mixture"] == "mix"
     found = []
-    for path in sorted((ROOT / "pipeline").rglob("*.py")):
+    for path in sorted(path for folder in ("pipeline", "api") for path in (ROOT / folder).rglob("*.py")):
         with path.open("rb") as file:
             for token in tokenize.tokenize(file.readline):
                 for word in words(token.string) & UNUSED.keys() if token.type == tokenize.NAME else ():

@@ -1,0 +1,46 @@
+"""From the job domain to the wire."""
+
+from __future__ import annotations
+
+from api.jobs.model import Job, JobStatus
+from api.jobs.store import JobStore
+from api.schemas import ErrorBody, JobBody, StageBody
+
+
+def job_body(job: Job, store: JobStore) -> JobBody:
+    """A job as its owner sees it."""
+    base = f"/jobs/{job.id}"
+    links = {"self": base, "events": f"{base}/events"}
+    if job.status in (JobStatus.SUCCEEDED, JobStatus.EXPIRED):
+        links["manifest"] = f"{base}/manifest"
+    if job.status is JobStatus.SUCCEEDED:
+        links |= {"archive": f"{base}/archive", "peaks": f"{base}/peaks"}
+    error = job.error
+    done = job.status is JobStatus.SUCCEEDED
+    return JobBody(
+        id=job.id,
+        status=job.status.value,
+        filename=job.filename,
+        input_sha256=job.input_sha256,
+        input_bytes=job.input_bytes,
+        duration_s=job.duration_s,
+        options=job.options,
+        metadata=job.metadata,
+        priority=job.priority,
+        attempt=job.attempt,
+        progress=job.progress,
+        stage=job.stage,
+        stages=[
+            StageBody(name=s.name, status="succeeded" if done else s.status, seconds=s.seconds)
+            for s in job.stages
+        ],
+        queue_position=store.position(job.id) if job.status is JobStatus.QUEUED else None,
+        eta_s=job.eta_s,
+        error=error and ErrorBody(
+            code=error.code, message=error.message, hint=error.hint, retryable=error.retryable
+        ),
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        links=links,
+    )  # fmt: skip

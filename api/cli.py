@@ -1,0 +1,149 @@
+"""The service's command line: serve, work, submit; keys and audit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import uuid
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from api import cli_audit, cli_keys
+from api.cli_services import told
+from api.settings import Settings
+from api.settings_load import load_settings
+
+app = typer.Typer(
+    help="Serve the pipeline over HTTP, and look after the service.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(cli_keys.app, name="keys")
+app.add_typer(cli_audit.app, name="audit")
+
+EXIT_FAILED = 1
+
+
+def _settings(log_file: str | None) -> Settings:
+    """Read the settings, and log as they say: to standard error, and to a file of this name."""
+    from api.telemetry import configure_logging
+
+    settings = load_settings(os.environ, Path(".env"))
+    settings.logs_dir.mkdir(parents=True, exist_ok=True)
+    hidden = (settings.api_key, settings.secret_key, settings.webhook_secret, settings.database_url)
+    configure_logging(
+        settings.logging_level,
+        style=settings.log_format,
+        secrets=[secret.get_secret_value() for secret in hidden if secret is not None],
+        folder=settings.logs_dir if log_file else None,
+        name=log_file or "worker",
+    )
+    return settings
+
+
+@app.command()
+def serve() -> None:
+    """Serve the API, with workers beside it. Settings come from the environment and .env."""
+    with told():
+        import uvicorn
+
+        from api.app import create_app
+
+        settings = _settings("api")
+        application = create_app(settings)
+        shown = "localhost" if settings.api_host in ("0.0.0.0", "127.0.0.1") else settings.api_host  # noqa: S104
+        typer.echo(f"API      http://{shown}:{settings.api_port}      (docs: /docs)")
+        if application.state.first_key:
+            typer.echo(f"API key  {application.state.first_key}      (shown this once: keep it)")
+        uvicorn.run(
+            application,
+            host=settings.api_host,
+            port=settings.api_port,
+            log_config=None,
+            access_log=False,
+            # Whom to believe about addresses is decided by our own middleware.
+            proxy_headers=False,
+            server_header=False,
+            # Open event streams must not hold up a stop for longer than the workers may take.
+            timeout_graceful_shutdown=3,
+        )
+
+
+@app.command()
+def worker(
+    parent: Annotated[int | None, typer.Option(help="Process id to die with.", hidden=True)] = None,
+) -> None:
+    """Run jobs, one after another."""
+    from api.jobs.supervisor import die_with_parent
+
+    if parent is not None:
+        die_with_parent(parent)
+    with told():
+        from api.app import prepare
+        from api.jobs.capacity import memory_allows
+        from api.jobs.heartbeat import WorkerConfig
+        from api.jobs.sql_store import SqlJobStore
+        from api.jobs.worker import work
+        from api.settings import MIB, pipeline_defaults
+        from pipeline.weights.registry import get_model_spec
+
+        settings = _settings(None)  # Standard error is the supervisor's.
+        engine, folders = prepare(settings)
+        stop = threading.Event()
+
+        def end(_signal: int, _frame: FrameType | None) -> None:
+            stop.set()
+
+        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGINT, end)
+        config = WorkerConfig(
+            name=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+            pipeline=pipeline_defaults(settings),
+            lease_s=settings.lease_s,
+            grace_s=settings.grace_s,
+            stage_warn_s=settings.stage_warn_s,
+            job_timeout_s=settings.job_timeout_s,
+            job_timeout_factor=settings.job_timeout_factor,
+        )
+        spec, reserve = get_model_spec(settings.model), settings.memory_reserve_mb * MIB
+        work(SqlJobStore(engine), folders, config, stop, lambda: memory_allows(spec, reserve))
+
+
+@app.command()
+def submit(
+    recording: Annotated[Path, typer.Argument(help="Audio or video file.")],
+    url: Annotated[
+        str, typer.Option(envvar="PIPELINE_URL", help="Of the service.")
+    ] = "http://localhost:8000",
+    key: Annotated[str, typer.Option(envvar="API_KEY", help="API key.")] = "",
+    model: Annotated[str | None, typer.Option(help="Default: the service's.")] = None,
+    stems: Annotated[str | None, typer.Option(help="Comma-separated.")] = None,
+    formats: Annotated[str | None, typer.Option("--format", help="Comma-separated.")] = None,
+    estimators: Annotated[str | None, typer.Option(help="all, none, or a comma-separated list.")] = None,
+    wait: Annotated[bool, typer.Option(help="Wait until the job has ended.")] = False,
+    download: Annotated[Path | None, typer.Option(help="Fetch the result into this folder.")] = None,
+) -> None:
+    """Submit a recording to a service."""
+    from api.client import Client, ServiceProblem
+
+    try:
+        with Client(url, key) as client:
+            job = client.submit(recording, model=model, stems=stems, formats=formats, estimators=estimators)
+            typer.echo(job.id)
+            if wait or download is not None:
+                job = client.wait(job.id)
+                typer.echo(job.status, err=True)
+            if job.error is not None:
+                typer.echo(f"error: {job.error.message} {job.error.hint} ({job.error.code})", err=True)
+                raise typer.Exit(EXIT_FAILED)
+            if download is not None:
+                typer.echo(client.download(job.id, download))
+    except ServiceProblem as exc:
+        typer.echo(f"error: {exc}", err=True)
+        raise typer.Exit(EXIT_FAILED) from exc

@@ -1,0 +1,82 @@
+"""What the administrator's commands work with: settings, database, secret; and how they tell of failures."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+from sqlalchemy import Engine
+
+from api.audit import Audit
+from api.database import open_database
+from api.errors import SettingsInvalid
+from api.migrate import upgrade
+from api.security.secret import ServerSecret, load_secret
+from api.settings import Settings
+from api.settings_load import load_settings
+from api.telemetry import one_line
+from pipeline.errors import PipelineError
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a command works with.
+
+    Attributes:
+        settings: as of the environment and ``.env``.
+        engine: of the database, which is up to date.
+        secret: the server's.
+    """
+
+    settings: Settings
+    engine: Engine
+    secret: ServerSecret
+
+
+@contextmanager
+def open_services() -> Iterator[Services]:
+    """Read the settings and open the database, as the service would.
+
+    Raises:
+        SettingsInvalid: a setting makes no sense.
+        DatabaseUnavailable: the database is busy, out of reach or damaged.
+    """
+    settings = load_settings(os.environ, Path(".env"))
+    secret = load_secret(settings)
+    engine = open_database(settings.database_url.get_secret_value())
+    try:
+        upgrade(engine)
+        yield Services(settings, engine, secret)
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Print a failure as a person reads it, and exit with a status that says which kind it was."""
+    try:
+        yield
+    except PipelineError as exc:
+        for line in exc.message.split("\n"):
+            typer.echo(f"error: {one_line(line)}", err=True)
+        if exc.hint:
+            typer.echo(f"       {one_line(exc.hint)}", err=True)
+        raise typer.Exit(EXIT_USAGE if isinstance(exc, SettingsInvalid) else EXIT_FAILED) from exc
+
+
+def audited(services: Services, action: str, given: str, came_of_it: str) -> None:
+    """Record what an administrator did at the command line."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # A container's user id need not have a name.
+        user = str(os.getuid())
+    Audit(services.engine, services.secret).record(
+        action, user=f"command line: {user}", input=given, output=came_of_it, status="done"
+    )

@@ -1,0 +1,147 @@
+"""What a job takes of a machine: room on the disks, memory, cores. Pure but for looking at the machine."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pipeline.codec.formats import FORMATS, Format
+from pipeline.codec.probe import Probe
+from pipeline.config import PipelineConfig
+from pipeline.stems import MINUS
+from pipeline.weights.registry import HPSS, ModelSpec, get_model_spec
+
+_GIB: Final = 1 << 30
+USUAL_RATE: Final = 44100
+"""Hz of most recordings, and at which the networks work, so that a checkpoint holds it."""
+_FLAC_SHARE: Final = 0.8
+"""Of its PCM size, at most, for music at 24 bits. Stems take less: much of them is quiet."""
+_LOSSY_BYTES_S: Final = 45_000
+"""A second of a stereo stem in the largest of our lossy formats (360 kbit/s)."""
+_LEAST_BYTES_S: Final = 1000
+"""Bytes that a second of real recordings takes at least (8 kbit/s): bounds what a header may claim."""
+_USUAL_BYTES_S: Final = 16_000
+"""A second at 128 kbit/s: the guess where a header states no length."""
+_CORES_A_WORKER: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes on disk that a job needs.
+
+    Attributes:
+        work: in the outputs folder while it runs.
+        checkpoint: in the data folder while it runs.
+        result: in the outputs folder from then on.
+    """
+
+    work: int
+    checkpoint: int
+    result: int
+
+
+def predict_room(size: int, probe: Probe, config: PipelineConfig) -> Room:
+    """How much room a job will need: rather too much than too little.
+
+    Args:
+        size: bytes of the recording.
+        probe: what its header claims.
+        config: what is to be done.
+    """
+    spec = get_model_spec(config.model)
+    claimed_s = size / _USUAL_BYTES_S if probe.claimed_s is None else probe.claimed_s
+    # A longer one is refused when it is decoded.
+    duration_s = min(claimed_s, size / _LEAST_BYTES_S, config.limits.max_duration_s)
+    channels = min(probe.channels, 2) if config.channels == "stereo" else probe.channels
+    samples = int(duration_s * probe.sample_rate) * channels
+    published = [*(config.stems or spec.stems), *(["residual"] if config.residual == "file" else [])]
+    kept = [*spec.stems, *(name for name in published if name.startswith(MINUS) or name == "residual")]
+    network = spec.name != HPSS
+    heard = int(duration_s * USUAL_RATE) * channels if network else 0
+    # Mono is a pair of equal channels to a network, and pairs are what it makes.
+    stored = heard // channels * 2 * -(-channels // 2) if network else samples
+    a_stem = sum(_bytes_s(FORMATS[name], probe.sample_rate, channels) for name in config.formats)
+    return Room(
+        work=4 * (samples * (1 + len(kept)) + heard),
+        checkpoint=4 * stored * len(spec.stems),
+        result=int(a_stem * duration_s) * len(published) + (64 << 10),
+    )
+
+
+def _bytes_s(fmt: Format, sample_rate: int, channels: int) -> float:
+    if fmt.bits == 0:
+        return _LOSSY_BYTES_S * -(-channels // 2)
+    share = _FLAC_SHARE if fmt.name == "flac" else 1.0
+    return fmt.sample_rate(sample_rate) * channels * fmt.bits / 8 * share
+
+
+def predict_memory(spec: ModelSpec) -> int:
+    """Bytes of memory that a worker with this model takes at its peak, for stereo and whatever length.
+
+    Measured on Linux with the CPU build of torch: htdemucs 1.29 GB (2 threads), hpss 0.4 GB. A network's part
+    besides its parameters is that of a segment; parameters count twice the file's 16 bits.
+    """
+    return int(0.45 * _GIB) if spec.name == HPSS else int(1.2 * _GIB) + 2 * spec.bytes
+
+
+def workers_that_fit(spec: ModelSpec, cores: int, memory: int, reserve: int) -> int:
+    """How many workers this machine should have.
+
+    One worker with all cores beats one a core: on 2 cores two songs of 40 s took 37.5 s one after the other
+    (2 threads) and 39.5 s side by side (1 thread each), so the first was ready in half the time, with half
+    the memory. A network gains less from each further core, so past 4 cores another worker is worth more.
+
+    Args:
+        spec: the model that is used most.
+        cores: of `usable_cores`.
+        memory: bytes, of `available_memory`.
+        reserve: bytes of memory that stay free.
+    """
+    by_memory = (memory - reserve) // predict_memory(spec)
+    return max(min(by_memory, cores // _CORES_A_WORKER), 1)
+
+
+def threads_a_worker(cores: int, workers: int) -> int:
+    """How many threads each worker should compute with.
+
+    Never more than there are cores for all: two workers with two threads each on 2 cores took 84 s for the
+    two songs of `workers_that_fit`, because threads wait for one another at every layer.
+    """
+    return max(cores // max(workers, 1), 1)
+
+
+def memory_allows(spec: ModelSpec, reserve: int) -> bool:
+    """Whether this process may begin a job with a model: what it holds already counts as free.
+
+    Args:
+        spec: the model.
+        reserve: bytes of memory that stay free.
+    """
+    own = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return available_memory() + own >= predict_memory(spec) + reserve
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, by affinity and control group."""
+    cores = len(os.sched_getaffinity(0))
+    with suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cores = min(cores, max(int(quota) // int(period), 1))
+    return cores
+
+
+def available_memory() -> int:
+    """Bytes of memory that may still be used, by the machine and the control group."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    available = int(fields["MemAvailable"].split()[0]) << 10
+    group = Path("/sys/fs/cgroup")
+    with suppress(OSError, ValueError):
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+        # The group's page cache is given back when it is needed.
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        available = min(available, limit - used + int(stat.get("inactive_file", 0)))
+    return available

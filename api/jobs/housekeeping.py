@@ -1,0 +1,210 @@
+"""What is thrown away, and when."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from api.errors import AttemptsExhausted, NotFound
+from api.jobs.folders import Folders, checked
+from api.jobs.model import Job, JobStatus
+from api.jobs.store import JobFilter, JobStore
+from api.jobs.worker import settle, tidy
+
+log = logging.getLogger(__name__)
+
+_PAGE: Final = 200
+_STRAY_AGE: Final = timedelta(days=1)
+"""Age at which an upload without a job, or a temporary file, is given up."""
+_ENDED: Final = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
+_KEPT: Final = "manifest.json"
+
+
+@dataclass(slots=True)
+class Swept:
+    """What one round of housekeeping did.
+
+    Attributes:
+        expired: jobs whose audio was removed by age.
+        strays: files and folders that belonged to nobody.
+    """
+
+    expired: int = 0
+    strays: int = 0
+
+
+def sweep(
+    store: JobStore,
+    folders: Folders,
+    retention: timedelta | None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Swept:
+    """Do a round: expire what is old, finish what was begun, remove strays.
+
+    Safe beside workers and other rounds, and when it is killed: the next round does the rest.
+
+    Args:
+        store: the jobs.
+        folders: where things lie.
+        retention: how long audio is kept after a job ended; None: for ever.
+        now: UTC; injected by tests.
+    """
+    swept = Swept()
+    at = now()
+    if retention is not None:
+        swept.expired = expire(store, folders, at - retention)
+    tidy(store, folders)
+    swept.strays += _sweep_uploads(store, folders, at)
+    swept.strays += _sweep_outputs(store, folders, None if retention is None else at - retention)
+    swept.strays += _sweep_downloads(folders, at)
+    if swept.expired or swept.strays:
+        said = {"action": "swept", "expired": swept.expired, "strays": swept.strays}
+        log.info("housekeeping: %d expired, %d strays", swept.expired, swept.strays, extra=said)
+    return swept
+
+
+def expire(store: JobStore, folders: Folders, before: datetime) -> int:
+    """Remove the audio of jobs that ended before a time; their manifests stay.
+
+    Returns:
+        How many jobs.
+    """
+    count = 0
+    # By age of creation first: what was created later cannot have ended earlier.
+    for job in list(_jobs(store, JobFilter(statuses=_ENDED, until=before))):
+        if job.finished_at is None or job.finished_at >= before:
+            continue
+        # Marked first: nobody is offered what is about to go. Killed here, `sweep` removes it next time.
+        if store.mark(job.id, JobStatus.EXPIRED) is not None:
+            remove_audio(folders, job.id)
+            count += 1
+    return count
+
+
+def erase(store: JobStore, folders: Folders, job_id: str) -> Job | None:
+    """Remove everything of an ended job, by its owner's wish.
+
+    Returns:
+        The job as it then is; None when it is unknown, or has not ended.
+    """
+    job = store.mark(job_id, JobStatus.ERASED)
+    if job is not None:
+        remove_all(folders, job_id)
+        settle(store, folders, job_id)
+    return job
+
+
+def remove_incoming(folders: Folders) -> int:
+    """Remove uploads that were being received when the service died. For its start, before it listens.
+
+    Returns:
+        How many.
+    """
+    strays = [path for path in _children(folders.uploads) if path.name.startswith(".incoming-")]
+    for path in strays:
+        _remove(path)
+    return len(strays)
+
+
+def remove_audio(folders: Folders, job_id: str) -> None:
+    """Remove a job's recording and all of its result but the manifest."""
+    shutil.rmtree(folders.upload(job_id), ignore_errors=True)
+    result = folders.result(job_id)
+    for path in result.iterdir() if result.is_dir() else ():
+        if path.name != _KEPT:
+            _remove(path)
+
+
+def remove_all(folders: Folders, job_id: str) -> None:
+    """Remove a job's recording, result and checkpoint."""
+    shutil.rmtree(folders.upload(job_id), ignore_errors=True)
+    shutil.rmtree(folders.result(job_id), ignore_errors=True)
+    folders.checkpoint(job_id).unlink(missing_ok=True)
+
+
+def _sweep_uploads(store: JobStore, folders: Folders, at: datetime) -> int:
+    count = 0
+    for path in _children(folders.uploads):
+        job = _job_of(store, path)
+        if job is None:
+            # It may be on its way in: its job is accepted only when it is complete.
+            gone = _newest(path) < at - _STRAY_AGE
+        else:
+            gone = job.status in {JobStatus.EXPIRED, JobStatus.ERASED}
+        if gone:
+            _remove(path)
+            count += 1
+    return count
+
+
+def _sweep_outputs(store: JobStore, folders: Folders, before: datetime | None) -> int:
+    count = 0
+    for path in _children(folders.outputs):
+        if path == folders.attempts:
+            continue
+        job = _job_of(store, path)
+        if job is None:
+            # A result that a restored database does not know is still somebody's: it ages like all others.
+            if before is None or _newest(path) >= before:
+                continue
+            _remove(path)
+        elif job.status is JobStatus.ERASED or _is_no_result(job):
+            _remove(path)
+        elif job.status is JobStatus.EXPIRED and any(p.name != _KEPT for p in _children(path)):
+            remove_audio(folders, job.id)
+        else:
+            continue
+        count += 1
+    return count
+
+
+def _is_no_result(job: Job) -> bool:
+    # A worker that died between publishing its last attempt and saying so: a retry will find the result.
+    published = job.error is not None and job.error.code == AttemptsExhausted.code
+    return job.status in {JobStatus.FAILED, JobStatus.CANCELLED} and not published
+
+
+def _sweep_downloads(folders: Folders, at: datetime) -> int:
+    strays = [path for path in _children(folders.downloads) if _newest(path) < at - _STRAY_AGE]
+    for path in strays:
+        _remove(path)
+    return len(strays)
+
+
+def _job_of(store: JobStore, path: Path) -> Job | None:
+    try:
+        return store.get(checked(path.name))
+    except NotFound:
+        return None
+
+
+def _jobs(store: JobStore, wanted: JobFilter) -> Iterator[Job]:
+    after: str | None = None
+    while page := store.find(wanted, after=after, limit=_PAGE):
+        yield from page
+        after = page[-1].id
+
+
+def _children(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _newest(path: Path) -> datetime:
+    """When anything at or below a path was last written; now when it has gone."""
+    try:
+        times = [p.lstat().st_mtime for p in (path, *path.rglob("*"))]
+    except OSError:
+        return datetime.now(UTC)
+    return datetime.fromtimestamp(max(times), UTC)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,131 @@
+"""From an upload on disk to an accepted job."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from api.errors import InvalidRequest
+from api.jobs.model import Job, JobStatus
+from pipeline.codec.formats import check_channels, choose_formats
+from pipeline.codec.probe import Probe, probe
+from pipeline.codec.source import open_source
+from pipeline.config import PipelineConfig
+from pipeline.estimators.registry import select
+from pipeline.software import VERSION
+from pipeline.stems import choose_stems
+from pipeline.weights.registry import check_licence, get_model_spec
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What is known of a recording before it is decoded.
+
+    Attributes:
+        sha256: hash of its bytes.
+        bytes: its size.
+        probe: what its header claims.
+    """
+
+    sha256: str
+    bytes: int
+    probe: Probe
+
+
+def job_config(defaults: PipelineConfig, options: Mapping[str, Any]) -> PipelineConfig:
+    """Combine the service's defaults with what a user chose, and refuse what cannot be done.
+
+    Args:
+        defaults: model, device, limits and weights of the service.
+        options: fields of `api.schemas.JobOptions` that the user gave.
+
+    Raises:
+        InvalidRequest: a value is outside its range.
+        ConfigError: one of its leaves: no such model, stem, format or estimator, or a licence is refused.
+    """
+    chosen = {"segment_s" if k == "segment" else k: v for k, v in options.items() if v is not None}
+    try:
+        config = PipelineConfig.model_validate({**dict(defaults), **chosen})
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InvalidRequest(f"The option {where} has a bad value: {first['msg']}.", "See /docs.") from exc
+    spec = get_model_spec(config.model)
+    check_licence(spec, config.commercial_only or defaults.commercial_only)
+    choose_stems(config.stems, spec.name, spec.stems)
+    choose_formats(config.formats)
+    select(config.estimators)
+    return config
+
+
+def examine(path: Path, filename: str, config: PipelineConfig) -> Examined:
+    """Look at an upload, so that what is no audio is refused at once.
+
+    Raises:
+        InputError: one of its leaves.
+        ConfigError: a format cannot hold the recording's channels.
+    """
+    with open_source(path, config.limits) as source:
+        # The upload's own name is the one to show.
+        named = type(source)(source.fd, filename, source.size, source.sha256)
+        probed = probe(named, config.limits, accept_damaged=config.accept_damaged)
+        check_channels(choose_formats(config.formats), 2 if config.channels == "stereo" else probed.channels)
+        return Examined(source.sha256, source.size, probed)
+
+
+def content_key(owner: str, sha256: str, options: Mapping[str, Any]) -> str:
+    """Equal for one owner's requests that give the same result: same audio, options and version."""
+    canonical = json.dumps(dict(options), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256("\n".join([owner, sha256, canonical, VERSION]).encode()).hexdigest()
+
+
+def new_job(
+    job_id: str,
+    owner: str,
+    filename: str,
+    examined: Examined,
+    options: Mapping[str, Any],
+    *,
+    metadata: Mapping[str, Any],
+    max_attempts: int,
+) -> Job:
+    """A job for an examined upload, not yet accepted; its input is to lie at `input_path`."""
+    given = {key: value for key, value in options.items() if value is not None}
+    return Job(
+        id=job_id,
+        owner=owner,
+        status=JobStatus.QUEUED,
+        filename=filename,
+        input_path=f"{job_id}/input",
+        input_sha256=examined.sha256,
+        input_bytes=examined.bytes,
+        created_at=datetime.now(UTC),
+        options=given,
+        metadata=dict(metadata),
+        content_key=content_key(owner, examined.sha256, given),
+        max_attempts=max_attempts,
+        duration_s=examined.probe.claimed_s,
+    )
+
+
+def keep_input(upload: Path, uploads: Path, job: Job) -> None:
+    """Move an upload to its place, durably, before its job is accepted."""
+    target = uploads / str(job.input_path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with upload.open("rb") as file:
+        os.fsync(file.fileno())
+    upload.rename(target)
+    for folder in (target.parent, uploads):
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

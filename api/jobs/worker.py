@@ -1,0 +1,195 @@
+"""A worker: claims jobs and runs them, one after another, whatever happens to it."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import shutil
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from enum import StrEnum
+from time import monotonic
+
+from api.jobs.folders import Folders
+from api.jobs.heartbeat import Heartbeat, Stop, WorkerConfig
+from api.jobs.intake import job_config
+from api.jobs.model import JobError, JobStatus
+from api.jobs.publication import (
+    AttemptFolder,
+    abandoned_jobs,
+    is_published,
+    publish_left,
+    remove_abandoned,
+)
+from api.jobs.store import Claim, JobStore
+from pipeline.errors import Cancelled, PipelineError
+from pipeline.run import run
+from pipeline.separators.registry import WarmModel
+
+log = logging.getLogger(__name__)
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    AGAIN = "again"  # failed, but may succeed later
+    CANCELLED = "cancelled"
+    HANDED_BACK = "handed_back"
+    LOST = "lost"  # the claim was another's by then: nothing was written
+
+
+def work(
+    store: JobStore,
+    folders: Folders,
+    config: WorkerConfig,
+    stop: threading.Event,
+    may_begin: Callable[[], bool] = lambda: True,
+) -> None:
+    """Run jobs until told to stop.
+
+    Args:
+        store: where jobs are claimed.
+        folders: where things lie.
+        config: how to work.
+        stop: set it to end: the job at hand may go on for ``config.grace_s``, then it is handed back.
+        may_begin: asked before every claim, such as `api.jobs.capacity.memory_allows`.
+    """
+    warm = WarmModel()
+    tidied = False
+    while not stop.is_set():
+        try:
+            if not tidied:
+                tidy(store, folders)
+                tidied = True
+            claim = store.claim(config.name, config.lease_s) if may_begin() else None
+            if claim is None:
+                stop.wait(config.poll_s)
+            elif attempt(store, folders, config, stop, claim, warm) is Outcome.AGAIN:
+                stop.wait(config.retry_pause_s)
+        except Exception:
+            # The store is out of reach. A job at hand comes back when its lease runs out.
+            log.exception("the worker goes on after an error", extra={"action": "worker_error"})
+            stop.wait(config.retry_pause_s)
+
+
+def attempt(
+    store: JobStore,
+    folders: Folders,
+    config: WorkerConfig,
+    stop: threading.Event,
+    claim: Claim,
+    warm: WarmModel | None = None,
+) -> Outcome:
+    """Run a job that was claimed, and tell the store how it ended.
+
+    Args:
+        store: where it was claimed.
+        folders: where things lie.
+        config: how to work.
+        stop: set when the worker has to stop.
+        claim: the right to run it.
+        warm: keeps the model loaded from job to job.
+
+    Raises:
+        PipelineError: the store could not be told; then the lease runs out and the job is claimed again.
+    """
+    start = monotonic()
+    said = {"job_id": claim.job.id, "attempt": claim.job.attempt, "worker": config.name}
+    log.info("attempt begins", extra={"action": "attempt_begun", **said})
+    with Heartbeat(store, claim, config, stop) as heartbeat:
+        made = _make(folders, config, claim, heartbeat, warm)
+    outcome = _tell(store, claim, heartbeat, made)
+    settle(store, folders, claim.job.id)
+    said |= {"outcome": outcome.value, "seconds": round(monotonic() - start, 3)}
+    log.info("attempt ended", extra={"action": "attempt_ended", **said})
+    return outcome
+
+
+def _make(
+    folders: Folders, config: WorkerConfig, claim: Claim, heartbeat: Heartbeat, warm: WarmModel | None
+) -> JobError | bool:
+    """Make the job's result and publish it, as long as the claim holds.
+
+    Returns:
+        Whether there is a result, or why there is none. False: the heartbeat knows why.
+    """
+    job = claim.job
+    try:
+        # An attempt before this one may have died between making, publishing and saying so.
+        if is_published(folders, job.id) or (heartbeat.check() and publish_left(folders, job.id)):
+            return True
+        remove_abandoned(folders, job.id)
+        with AttemptFolder(folders, job.id, claim.fence) as folder:
+            run(
+                folders.input(job),
+                folder.path,
+                job_config(config.pipeline, job.options),
+                job_id=job.id,
+                filename=job.filename,
+                created_at=job.created_at,
+                progress=heartbeat.progress,
+                cancel=heartbeat.cancel,
+                checkpoint=folders.checkpoint(job.id),
+                warm=warm,
+            )
+            if not heartbeat.check():
+                return False
+            folder.publish()
+            return True
+    except Cancelled:
+        return False
+    except PipelineError as exc:
+        return JobError(exc.code, exc.message, exc.hint, exc.retryable)
+    except Exception as exc:
+        log.exception("attempt failed", extra={"action": "attempt_crashed", "job_id": job.id})
+        said = f"Something unexpected went wrong ({type(exc).__name__})."
+        return JobError("internal_error", said, "The service's log says more.")
+
+
+def _tell(store: JobStore, claim: Claim, heartbeat: Heartbeat, made: JobError | bool) -> Outcome:
+    match heartbeat.stopped, made:
+        case Stop.LOST, _:
+            return Outcome.LOST
+        case Stop.CANCELLED, _:
+            told, outcome = store.cancelled(claim), Outcome.CANCELLED
+        case _, JobError() as error:
+            told = store.fail(claim, error, again=error.retryable)
+            outcome = Outcome.AGAIN if error.retryable else Outcome.FAILED
+        case _, True:
+            told, outcome = store.succeed(claim), Outcome.SUCCEEDED
+        case Stop.TIMED_OUT, _:
+            exc = heartbeat.timed_out()
+            told = store.fail(claim, JobError(exc.code, exc.message, exc.hint))
+            outcome = Outcome.FAILED
+        case _:
+            told, outcome = store.release(claim), Outcome.HANDED_BACK
+    return outcome if told else Outcome.LOST
+
+
+def settle(store: JobStore, folders: Folders, job_id: str) -> None:
+    """Remove what an ended job does not need any more: work folders, its checkpoint, a result that is none.
+
+    A job that is still to run keeps its checkpoint, and what a dead attempt has finished.
+    """
+    job = store.get(job_id)
+    if job is not None and not job.status.final:
+        return
+    remove_abandoned(folders, job_id)
+    folders.checkpoint(job_id).unlink(missing_ok=True)
+    if job is not None and job.status in {JobStatus.FAILED, JobStatus.CANCELLED}:
+        shutil.rmtree(folders.result(job_id), ignore_errors=True)
+
+
+def tidy(store: JobStore, folders: Folders) -> None:
+    """Clear up after workers that died."""
+    for job_id in abandoned_jobs(folders):
+        settle(store, folders, job_id)
+    for checkpoint in folders.checkpoints.glob("*.checkpoint"):
+        settle(store, folders, checkpoint.stem)
+    for temporary in folders.checkpoints.glob("*.tmp"):
+        with suppress(FileNotFoundError), temporary.open("rb") as file, suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # A living process copies into a locked one.
+            temporary.unlink()

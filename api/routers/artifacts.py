@@ -1,0 +1,132 @@
+"""What a job published: stems one by one, all as a zip, and their waveforms."""
+
+from __future__ import annotations
+
+import mimetypes
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import FileResponse, StreamingResponse
+
+from api.dependencies import OwnJob, Services, ServicesDep
+from api.errors import Gone, NotFound
+from api.jobs.archive import stream_zip
+from api.jobs.model import Job, JobStatus
+from api.jobs.peaks import stem_peaks
+from api.schemas import Peaks
+from pipeline.codec.formats import FORMATS
+from pipeline.manifest import Artifact, Manifest, read_manifest
+
+router = APIRouter(prefix="/jobs/{job_id}", tags=["artifacts"])
+
+_READ_BY_PEAKS = ("flac", "wav", "wav16", "wav24", "wav32f", "mp3", "ogg", "opus")
+
+
+@router.head("/stems/{name}", include_in_schema=False)
+@router.get("/stems/{name}")
+def get_stem(
+    name: str,
+    job: OwnJob,
+    services: ServicesDep,
+    inline: Annotated[bool, Query(description="Play instead of save.")] = False,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """A stem by name (`vocals`: the first format) or by file name (`vocals.mp3`). Ranges are served."""
+    return _artifact(job, services, name, "stem", inline, if_none_match)
+
+
+@router.head("/artifacts/{name}", include_in_schema=False)
+@router.get("/artifacts/{name}")
+def get_artifact(
+    name: str,
+    job: OwnJob,
+    services: ServicesDep,
+    inline: Annotated[bool, Query(description="Play instead of save.")] = False,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Any artifact by name or file name."""
+    return _artifact(job, services, name, None, inline, if_none_match)
+
+
+@router.get("/archive")
+def get_archive(job: OwnJob, services: ServicesDep) -> StreamingResponse:
+    """All artifacts and the manifest as one zip, made while it is sent."""
+    manifest = _manifest(job, services)
+    folder = services.folders.result(job.id)
+    files = [("manifest.json", folder / "manifest.json")]
+    files += [(artifact.path, folder / artifact.path) for artifact in manifest.artifacts]
+    title = f"{_title(job)}.zip"
+    return StreamingResponse(
+        stream_zip(files),
+        media_type="application/zip",
+        headers={"Content-Disposition": f"attachment; filename*=UTF-8''{quote(title, safe='')}"},
+    )
+
+
+@router.get("/peaks")
+def get_peaks(
+    job: OwnJob,
+    services: ServicesDep,
+    buckets: Annotated[
+        int, Query(ge=10, le=20_000, description="Resolution: at most so many buckets.")
+    ] = 2000,
+) -> list[Peaks]:
+    """Waveform data of every stem."""
+    manifest = _manifest(job, services)
+    folder, cache = services.folders.result(job.id), services.folders.data / "peaks" / job.id
+    first = {a.name: a for a in reversed(manifest.artifacts) if a.format in _READ_BY_PEAKS}
+    return [
+        Peaks.model_validate(stem_peaks(folder / artifact.path, artifact, buckets, cache))
+        for artifact in manifest.artifacts
+        if first.get(artifact.name) is artifact
+    ]
+
+
+def _manifest(job: Job, services: Services) -> Manifest:
+    if job.status is JobStatus.EXPIRED:
+        raise Gone(f"The audio of job {job.id} has expired.", "Submit the recording again.")
+    if job.status is not JobStatus.SUCCEEDED:
+        raise NotFound(f"The job {job.id} has no artifacts: it is {job.status.value}.")
+    return read_manifest(services.folders.result(job.id))
+
+
+def _artifact(
+    job: Job, services: Services, name: str, kind: str | None, inline: bool, if_none_match: str | None
+) -> Response:
+    artifact = _find(_manifest(job, services), name, kind)
+    if artifact is None:
+        raise NotFound(f"The job {job.id} has no artifact of that name.", "See its manifest.")
+    path = services.folders.result(job.id) / artifact.path
+    etag = f'"{artifact.sha256}"'
+    headers = {"ETag": etag, "Cache-Control": "private, max-age=31536000, immutable"}
+    if if_none_match is not None and etag in [
+        tag.strip().removeprefix("W/") for tag in if_none_match.split(",")
+    ]:
+        return Response(status_code=304, headers=headers)
+    return FileResponse(
+        path,
+        media_type=_media_type(artifact, path),
+        filename=f"{_title(job)} - {path.name}",
+        content_disposition_type="inline" if inline else "attachment",
+        headers=headers,
+    )
+
+
+def _find(manifest: Manifest, name: str, kind: str | None) -> Artifact | None:
+    for artifact in manifest.artifacts:
+        if kind in (None, artifact.kind) and name in (artifact.name, PurePosixPath(artifact.path).name):
+            return artifact
+    return None
+
+
+def _media_type(artifact: Artifact, path: Path) -> str:
+    fmt = FORMATS.get(artifact.format)
+    return fmt.media_type if fmt else mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+
+
+def _title(job: Job) -> str:
+    """The recording's name without its suffix and without anything that a file name should not hold."""
+    stem = PurePosixPath(job.filename.replace("\\", "/")).name.rsplit(".", 1)[0]
+    return "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in stem)[:100] or "recording"

@@ -1,0 +1,130 @@
+"""Jobs: list, look, watch, stop, retry, delete."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated
+
+import anyio
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import FileResponse
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from api.bodies import job_body
+from api.dependencies import OwnJob, PrincipalDep, Services, ServicesDep
+from api.errors import Conflict, InvalidRequest, NotFound
+from api.jobs.housekeeping import erase
+from api.jobs.model import JobEvent, JobStatus
+from api.jobs.store import JobFilter
+from api.schemas import JobBody, JobPage
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+_POLL_S = 0.25
+_HEARTBEAT_S = 10
+
+
+@router.get("")
+def list_jobs(
+    services: ServicesDep,
+    principal: PrincipalDep,
+    status: Annotated[list[JobStatus] | None, Query()] = None,
+    q: Annotated[str | None, Query(max_length=200, description="Part of the file name.")] = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    cursor: Annotated[str | None, Query(pattern=r"^[0-9a-f-]{36}$")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> JobPage:
+    """The caller's jobs, newest first."""
+    wanted = JobFilter(principal.owner, tuple(status) if status else None, q, since, until)
+    jobs = services.store.find(wanted, after=cursor, limit=limit + 1)
+    return JobPage(
+        jobs=[job_body(job, services.store) for job in jobs[:limit]],
+        next_cursor=jobs[limit - 1].id if len(jobs) > limit else None,
+    )
+
+
+@router.get("/{job_id}")
+def get_job(job: OwnJob, services: ServicesDep) -> JobBody:
+    """One job."""
+    return job_body(job, services.store)
+
+
+@router.get("/{job_id}/manifest")
+def get_manifest(job: OwnJob, services: ServicesDep) -> Response:
+    """The manifest of a finished job, byte for byte as it was published."""
+    path = services.folders.result(job.id) / "manifest.json"
+    if not path.is_file():
+        raise NotFound(
+            f"The job {job.id} has no manifest: it is {job.status.value}.", "Wait until it succeeded."
+        )
+    return FileResponse(path, media_type="application/json")
+
+
+@router.get("/{job_id}/events")
+async def watch(
+    request: Request,
+    job: OwnJob,
+    services: ServicesDep,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> EventSourceResponse:
+    """What happens to a job, as server-sent events; ends with the job.
+
+    A listener that comes back with `Last-Event-ID` misses nothing.
+    """
+    if last_event_id is not None and not last_event_id.isdecimal():
+        raise InvalidRequest("Last-Event-ID is not a number.", "Send the id of the last event received.")
+    events = _events(request, services, job.id, int(last_event_id or 0))
+    return EventSourceResponse(events, ping=_HEARTBEAT_S, headers={"X-Accel-Buffering": "no"})
+
+
+async def _events(
+    request: Request, services: Services, job_id: str, after: int
+) -> AsyncIterator[ServerSentEvent]:
+    while not await request.is_disconnected():
+        events = await run_sync(services.store.events, job_id, after)
+        for event in events:
+            after = event.id
+            yield _sse(event)
+        job = await run_sync(services.store.get, job_id)
+        if job is None or (job.status.final and not events):
+            return
+        if not events:
+            await anyio.sleep(_POLL_S)
+
+
+def _sse(event: JobEvent) -> ServerSentEvent:
+    data = json.dumps({**event.data, "at": event.at.isoformat()}, allow_nan=False)
+    return ServerSentEvent(id=str(event.id), event=event.kind, data=data)
+
+
+@router.post("/{job_id}/cancel", status_code=202)
+def cancel_job(job: OwnJob, services: ServicesDep) -> JobBody:
+    """Stop a job: at once when it waits, within one segment when it runs."""
+    stopped = services.store.request_cancel(job.id)
+    if stopped is None:
+        raise Conflict(f"The job {job.id} is {job.status.value} already.")
+    return job_body(stopped, services.store)
+
+
+@router.post("/{job_id}/retry", status_code=202)
+def retry_job(job: OwnJob, services: ServicesDep) -> JobBody:
+    """Queue a failed or cancelled job again."""
+    if job.input_path is None or not services.folders.input(job).is_file():
+        raise Conflict(f"The recording of job {job.id} is gone.", "Submit it again.")
+    queued = services.store.requeue(job.id)
+    if queued is None:
+        raise Conflict(
+            f"The job {job.id} is {job.status.value}.", "Only failed or cancelled jobs are retried."
+        )
+    return job_body(queued, services.store)
+
+
+@router.delete("/{job_id}", status_code=204)
+def delete_job(job: OwnJob, services: ServicesDep) -> None:
+    """Delete a job that has ended: its recording, stems and manifest."""
+    if erase(services.store, services.folders, job.id) is None:
+        raise Conflict(f"The job {job.id} is {job.status.value}.", "Cancel it first.")

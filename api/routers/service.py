@@ -1,0 +1,86 @@
+"""The service itself: is it there, can it work, what does it offer, what has it done."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from api.dependencies import PrincipalDep, Services, ServicesDep
+from api.jobs.model import JobStatus
+from api.schemas import HealthBody, ModelBody, TicketBody, TicketRequest
+from pipeline.software import VERSION
+from pipeline.weights.cache import present
+from pipeline.weights.registry import MODELS
+
+router = APIRouter(tags=["service"])
+
+
+@router.get("/livez")
+def live() -> dict[str, str]:
+    """Whether the process answers at all."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+def ready(services: ServicesDep, response: Response) -> HealthBody:
+    """Whether it can take work: 503 when it cannot."""
+    body = _health(services)
+    response.status_code = 200 if body.ready else 503
+    return body
+
+
+@router.get("/health")
+def health(services: ServicesDep) -> HealthBody:
+    """How it is, overall: 200 as long as it answers."""
+    return _health(services)
+
+
+@router.get("/models")
+def models(services: ServicesDep, _principal: PrincipalDep) -> list[ModelBody]:
+    """The models that a job may ask for."""
+    return [
+        ModelBody(
+            name=spec.name,
+            default=spec.name == services.defaults.model,
+            summary=spec.summary,
+            stems=list(spec.stems),
+            bytes=spec.bytes,
+            licence=spec.licence.name,
+            licence_url=spec.licence.url,
+            commercial_use=spec.licence.commercial_use,
+            quality=str(spec.quality),
+            ready=present(spec, services.defaults.weights),
+        )
+        for spec in MODELS.values()
+        if spec.licence.commercial_use or not services.settings.commercial_only
+    ]
+
+
+@router.post("/tickets", status_code=201)
+def make_ticket(wanted: TicketRequest, services: ServicesDep, principal: PrincipalDep) -> TicketBody:
+    """A short-lived permission for one job's paths that fits into a URL."""
+    expires_at = datetime.now(UTC) + timedelta(seconds=wanted.expires_s)
+    ticket = services.tickets.issue(principal, wanted.method, wanted.path, expires_at)
+    return TicketBody(ticket=ticket, url=f"{wanted.path}?ticket={ticket}", expires_at=expires_at)
+
+
+@router.get("/metrics")
+def metrics(services: ServicesDep) -> Response:
+    """Prometheus metrics."""
+    return Response(services.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _health(services: Services) -> HealthBody:
+    state = services.admission.state()
+    counts = services.store.counts() if state.database else {}
+    return HealthBody(
+        status="degraded" if state.reasons else "ok",
+        version=VERSION,
+        ready=not state.reasons,
+        reasons=list(state.reasons),
+        workers=state.workers,
+        queued=counts.get(JobStatus.QUEUED, 0),
+        running=counts.get(JobStatus.RUNNING, 0),
+    )

@@ -1,0 +1,144 @@
+"""Wire types: what goes over HTTP. Plain pydantic, so that any client can use them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
+
+
+class Wire(BaseModel):
+    """Base of every wire type."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class JobOptions(Wire):
+    """What to do with a recording. What is left out is the service's default."""
+
+    model: Name | None = Field(default=None, description="See GET /models.")
+    stems: list[Name] | None = Field(
+        default=None,
+        max_length=16,
+        description="Default: all of the model's. no_<stem> is the mix without it.",
+    )
+    formats: list[Name] | None = Field(default=None, min_length=1, max_length=8)
+    estimators: list[Name] | None = Field(default=None, max_length=32, description="Empty: none.")
+    residual: Literal["report", "file", "distribute"] | None = None
+    channels: Literal["keep", "stereo"] | None = None
+    shifts: int | None = Field(default=None, ge=0, le=10)
+    overlap: float | None = Field(default=None, ge=0.0, le=0.9)
+    commercial_only: bool | None = None
+    accept_damaged: bool | None = None
+
+
+class StageBody(Wire):
+    """One stage of a job."""
+
+    name: str
+    status: Literal["running", "succeeded"]
+    seconds: float
+
+
+class ErrorBody(Wire):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    hint: str
+    retryable: bool
+
+
+class JobBody(Wire):
+    """A job as its owner sees it."""
+
+    id: str
+    status: Literal["queued", "running", "succeeded", "failed", "cancelled", "expired", "erased"]
+    filename: str
+    input_sha256: str
+    input_bytes: int
+    duration_s: float | None = Field(description="Length of the recording, once it is known.")
+    options: dict[str, Any]
+    metadata: dict[str, Any]
+    priority: int
+    attempt: int
+    progress: Annotated[float, Field(ge=0, le=1)]
+    stage: str | None
+    stages: list[StageBody]
+    queue_position: int | None = Field(description="Jobs before this one; null unless it is queued.")
+    eta_s: float | None = Field(description="Estimated seconds until it ends.")
+    error: ErrorBody | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    links: dict[str, str]
+
+
+class JobPage(Wire):
+    """A page of jobs, newest first."""
+
+    jobs: list[JobBody]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
+
+
+class ModelBody(Wire):
+    """A model that can be asked for."""
+
+    name: str
+    default: bool
+    summary: str
+    stems: list[str]
+    bytes: int
+    licence: str
+    licence_url: str
+    commercial_use: bool
+    quality: str
+    ready: bool = Field(description="Whether its weights seem to be on this machine.")
+
+
+class HealthBody(Wire):
+    """How the service is."""
+
+    status: Literal["ok", "degraded"]
+    version: str
+    ready: bool
+    reasons: list[str] = Field(description="Why it takes no work now; empty when it does.")
+    workers: int
+    queued: int
+    running: int
+
+
+class TicketRequest(Wire):
+    """What a ticket should open."""
+
+    path: str = Field(
+        pattern=r"^/jobs/[0-9a-f-]{36}(/[\w./-]*)?$", description="A job's path, or one below it."
+    )
+    method: Literal["GET"] = "GET"
+    expires_s: int = Field(default=300, ge=10, le=3600)
+
+
+class TicketBody(Wire):
+    """A short-lived permission that fits into a URL: for players, downloads and event streams of browsers."""
+
+    ticket: str
+    url: str
+    expires_at: datetime
+
+
+class Peaks(Wire):
+    """Waveform data of one stem: the smallest and largest sample of each bucket, mean over channels.
+
+    The values are 8-bit steps of full scale, alternately minimum and maximum, as audio waveform players take
+    them.
+    """
+
+    name: str
+    sample_rate: int
+    samples: int
+    samples_per_bucket: int
+    bits: Literal[8] = 8
+    data: list[Annotated[int, Field(ge=-128, le=127)]]

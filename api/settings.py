@@ -1,0 +1,257 @@
+"""What an operator may set, from the environment and ``.env``. Only entry points build a `Settings`."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from limits import parse_many
+from pydantic import AfterValidator, AliasGenerator, BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pipeline.config import Limits, PipelineConfig, WeightsConfig
+
+MIB = 1 << 20
+
+UNPREFIXED = frozenset(
+    [
+        "device", "api_host", "api_port", "logging_level", "max_file_size_mb", "job_retention_days",
+        "api_key", "secret_key", "data_dir", "uploads_dir", "outputs_dir", "downloads_dir", "logs_dir",
+        "database_url", "weights_dir", "weights_mirror", "weights_offline",
+    ]
+)  # fmt: skip
+"""Settings whose variable is their name in capitals; all others begin with ``PIPELINE_``."""
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return name.upper() if name in UNPREFIXED else f"PIPELINE_{name.upper()}"
+
+
+def _listed(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _switched_off(value: Any) -> Any:
+    return None if isinstance(value, str) and value.strip().lower() in {"off", "none"} else value
+
+
+def _rate(value: str) -> str:
+    try:
+        items = parse_many(value)
+    except ValueError as exc:
+        raise ValueError("should be a rate such as 10/hour, or off") from exc
+    # The parser takes 0/hour, which would refuse everybody for ever.
+    if any(item.amount < 1 for item in items):
+        raise ValueError("should allow at least one request; or off")
+    return value
+
+
+def _visible(value: SecretStr) -> SecretStr:
+    # Anything else does not survive an HTTP header.
+    if not all("!" <= c <= "~" for c in value.get_secret_value()):
+        raise ValueError("should be visible ASCII characters without blanks")
+    return value
+
+
+def _network(value: Any) -> Any:
+    try:
+        return ipaddress.ip_network(value)
+    except ValueError as exc:
+        raise ValueError(f"{value} is no address or network such as 10.0.0.0/8") from exc
+
+
+def _at_least(length: int) -> AfterValidator:
+    def check(value: SecretStr) -> SecretStr:
+        # pydantic's own message would speak of items.
+        if len(value.get_secret_value()) < length:
+            raise ValueError(f"should have at least {length} characters")
+        return value
+
+    return AfterValidator(check)
+
+
+Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], BeforeValidator(_listed)]
+Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Rate = Annotated[str, AfterValidator(_rate)]
+OptionalRate = Annotated[Rate | None, BeforeValidator(_switched_off)]
+Level = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+    BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
+]
+
+
+class Settings(BaseSettings):
+    """Everything an operator may set. Build it with `api.settings_load.load_settings`.
+
+    The text under a setting is its description in docs/settings.md and .env.example.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_by_name=True,
+        validate_by_alias=True,
+        alias_generator=AliasGenerator(validation_alias=variable),
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+    )
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where models run. auto: on a GPU when there is one."""
+    api_host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 is every one of the machine's."""
+    api_port: int = Field(default=8000, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+    logging_level: Level = "INFO"
+    """DEBUG, INFO, WARNING, ERROR or CRITICAL. The audit log is written whatever this says."""
+    max_file_size_mb: int = Field(default=500, ge=1, le=1 << 20)
+    """Largest recording accepted, in MB of 1,048,576 bytes. A larger one is refused before it is read."""
+    job_retention_days: int = Field(default=30, ge=0)
+    """Days until a finished job's audio is deleted; its manifest stays. 0 keeps it for ever."""
+
+    api_key: Annotated[SecretStr, AfterValidator(_visible), _at_least(8)] | None = None
+    """A key with every scope. Without it one is made on the first start and shown once."""
+    secret_key: Annotated[SecretStr, AfterValidator(_visible), _at_least(32)] | None = None
+    """Signs tickets and hashes keys. Without it one is made in DATA_DIR/secret. Machines that share a
+    database must share it."""
+
+    data_dir: Path = Path("data")
+    """Folder of the database, the secret and checkpoints."""
+    uploads_dir: Path = Field(default_factory=lambda data: data["data_dir"] / "uploads")
+    """Folder of the recordings that were accepted; below DATA_DIR unless set."""
+    outputs_dir: Path = Field(default_factory=lambda data: data["data_dir"] / "outputs")
+    """Folder of manifests and stems; below DATA_DIR unless set."""
+    downloads_dir: Path = Field(default_factory=lambda data: data["data_dir"] / "downloads")
+    """Folder of what is being fetched from URLs; below DATA_DIR unless set."""
+    logs_dir: Path = Field(default_factory=lambda data: data["data_dir"] / "logs")
+    """Folder of log files; below DATA_DIR unless set."""
+    database_url: SecretStr = Field(
+        default_factory=lambda data: SecretStr(f"sqlite:///{data['data_dir'] / 'pipeline.db'}")
+    )
+    """SQLAlchemy's URL of the database; SQLite in DATA_DIR unless set."""
+
+    weights_dir: Path | None = None
+    """Folder where weights are kept; the user's cache folder unless set."""
+    weights_mirror: str | None = None
+    """Folder or https URL that holds weight files and is asked first."""
+    weights_offline: bool = False
+    """Never use the network for weights."""
+
+    model: str = Field(default="htdemucs", min_length=1)
+    """Model of jobs that name none."""
+    formats: Listed = Field(default=("flac",), min_length=1)
+    """Formats of the stems of jobs that name none, comma-separated: flac, wav, mp3 …"""
+    commercial_only: bool = False
+    """Refuse models whose weights are licensed for research only."""
+    accept_damaged: bool = False
+    """Use what can be read of damaged recordings where a job does not say."""
+    max_duration_s: float = Field(default=4 * 3600.0, gt=0, allow_inf_nan=False)
+    """Longest recording accepted, in seconds; counted while decoding, not believed."""
+    threads: int | None = Field(default=None, ge=1)
+    """Threads of one separation; one per core unless set."""
+
+    workers: int = Field(default=1, ge=0, le=64)
+    """Jobs that run at the same time, each in a process of its own. 0: none here."""
+    max_queued: int = Field(default=100, ge=1)
+    """Jobs that may wait; more are answered 503."""
+    lease_s: float = Field(default=30.0, ge=3, allow_inf_nan=False)
+    """Seconds after which the job of a silent worker is given to another."""
+    max_attempts: int = Field(default=3, ge=1)
+    """How often a job whose worker dies is begun again."""
+    grace_s: float = Field(default=25.0, ge=0, allow_inf_nan=False)
+    """Seconds that running jobs are given to end when the service stops; then they are handed back."""
+    stage_warn_s: float = Field(default=300.0, gt=0, allow_inf_nan=False)
+    """Seconds after which a stage that is still running is logged as a warning."""
+    job_timeout_s: float = Field(default=600.0, gt=0, allow_inf_nan=False)
+    """Seconds that any job may take."""
+    job_timeout_factor: float = Field(default=10.0, ge=0, allow_inf_nan=False)
+    """Seconds more that a job may take for each second of its recording."""
+    disk_reserve_mb: int = Field(default=1024, ge=0)
+    """MB that stay free on each disk: work that would use them is answered 507."""
+    memory_reserve_mb: int = Field(default=512, ge=0)
+    """MB of memory that stay free: a job that would use them waits."""
+
+    rate_process: OptionalRate = "10/hour"
+    """Requests to POST /process allowed to each key, such as 10/hour or 5/minute;100/day. off: any number."""
+    rate_default: OptionalRate = None
+    """The same for each other route that needs a key."""
+    rate_routes: Listed = ()
+    """The same for single routes, comma-separated: POST /estimate=60/minute, GET /jobs=off."""
+    rate_refused: OptionalRate = "60/minute"
+    """Requests without a key or with a bad one answered to each address; more get 429."""
+    rate_storage: SecretStr = SecretStr("memory://")
+    """Where requests are counted: memory://, or redis://… where several machines serve."""
+    trusted_proxies: Networks = ()
+    """Addresses or networks, comma-separated, whose X-Forwarded-For is believed. Nobody's unless set."""
+    cors_origins: Listed = ()
+    """Origins of web pages, comma-separated, whose scripts may call the API: https://ui.example.org."""
+    ticket_s: int = Field(default=900, ge=10, le=86400)
+    """Seconds that a signed URL for playback, download or upload is valid."""
+    upload_s: int = Field(default=86400, ge=60)
+    """Seconds after which an upload that was not finished is deleted."""
+    idempotency_s: int = Field(default=86400, ge=60)
+    """Seconds for which the answer to an Idempotency-Key is remembered."""
+
+    url_ingest: bool = False
+    """Whether a job may name the URL of its recording."""
+    url_hosts: Listed = ()
+    """Hosts that such a URL may name, comma-separated; *.example.org allows all below. None unless set."""
+    url_timeout_s: float = Field(default=300.0, gt=0, allow_inf_nan=False)
+    """Seconds that fetching a recording may take."""
+    webhook_secret: Annotated[SecretStr, AfterValidator(_visible), _at_least(24)] | None = None
+    """Signs webhooks (whsec_ and base64); made from the server's secret unless set."""
+    webhook_private: bool = False
+    """Allow webhooks to addresses that are not public: for trials on one machine."""
+    log_format: Literal["json", "console"] = "json"
+    """json: one object a line. console: for people at a terminal."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is passed in counts: the entry points read the environment, by `load_settings`."""
+        return (init_settings,)
+
+    @field_validator("rate_routes")
+    @classmethod
+    def _are_rates(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for part in value:
+            route, _, rate = part.partition("=")
+            method, _, path = route.strip().partition(" ")
+            if not (method.isupper() and path.startswith("/") and rate.strip()):
+                raise ValueError("should read like POST /estimate=60/minute, GET /jobs=off")
+            if _switched_off(rate) is not None:
+                _rate(rate.strip())
+        return value
+
+    @property
+    def max_file_bytes(self) -> int:
+        """Size of the largest recording accepted."""
+        return self.max_file_size_mb * MIB
+
+
+def pipeline_defaults(settings: Settings) -> PipelineConfig:
+    """The options and limits of a job whose owner chose none."""
+    return PipelineConfig(
+        model=settings.model,
+        device=settings.device,
+        formats=settings.formats,
+        commercial_only=settings.commercial_only,
+        accept_damaged=settings.accept_damaged,
+        threads=settings.threads,
+        limits=Limits(max_bytes=settings.max_file_bytes, max_duration_s=settings.max_duration_s),
+        weights=WeightsConfig(
+            cache_dir=settings.weights_dir,
+            mirror=settings.weights_mirror,
+            offline=settings.weights_offline,
+        ),
+    )

@@ -1,0 +1,379 @@
+"""The service as its users meet it: a real process, real HTTP, real jobs."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+
+from api.client import Client, ServiceProblem
+from api.security.access import check_every_route_has_a_scope
+from pipeline.manifest import Manifest
+from pipeline.verify import verify_job
+from tests.audio_files import convert, music, write_wav
+from tests.service import KEY, ROOT, Service
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with Service(tmp_path_factory.mktemp("service")) as running:
+        yield running
+
+
+@pytest.fixture
+def http(service: Service) -> Iterator[httpx.Client]:
+    with service.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_wav(tmp_path_factory.mktemp("song") / "my song.wav", music(3.0))
+
+
+@pytest.fixture(scope="module")
+def finished(service: Service, song: Path) -> str:
+    """Id of a job that succeeded."""
+    with service.client() as client, song.open("rb") as file:
+        answer = client.post(
+            "/process?wait=60", files={"file": (song.name, file)}, data={"stems": "vocals,no_vocals"}
+        )
+    assert answer.status_code == 200, answer.text
+    return Manifest.model_validate_json(answer.content).job_id
+
+
+def submit(
+    http: httpx.Client, path: Path, headers: dict[str, str] | None = None, **fields: str
+) -> httpx.Response:
+    with path.open("rb") as file:
+        return http.post("/process", files={"file": (path.name, file)}, data=fields, headers=headers)
+
+
+def ended(http: httpx.Client, job_id: str) -> dict:
+    deadline = time.monotonic() + 60
+    while (job := http.get(f"/jobs/{job_id}").json())["status"] in ("queued", "running"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return job
+
+
+def test_a_submission_is_accepted_with_its_place(http: httpx.Client, tmp_path: Path) -> None:
+    answer = submit(http, write_wav(tmp_path / "a.wav", music(1.0, seed=1)), metadata='{"album": "x"}')
+    job = answer.json()
+    assert answer.status_code == 202
+    assert answer.headers["Location"] == f"/jobs/{job['id']}"
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert (job["filename"], job["metadata"]) == ("a.wav", {"album": "x"})
+    assert ended(http, job["id"])["status"] == "succeeded"
+
+
+def test_a_finished_job_has_what_it_promises(
+    service: Service, http: httpx.Client, finished: str, song: Path
+) -> None:
+    job = http.get(f"/jobs/{finished}").json()
+    assert (job["status"], job["progress"]) == ("succeeded", 1.0)
+    assert [stage["status"] for stage in job["stages"]] == ["succeeded"] * 6
+    manifest = Manifest.model_validate_json(http.get(job["links"]["manifest"]).content)
+    assert manifest.input.sha256 == hashlib.sha256(song.read_bytes()).hexdigest()
+    assert manifest.input.filename == "my song.wav"
+    assert verify_job(service.folder / "outputs" / finished) == []
+
+
+def test_stems_are_served_with_ranges_tags_and_types(http: httpx.Client, finished: str) -> None:
+    whole = http.get(f"/jobs/{finished}/stems/vocals")
+    artifact = http.get(f"/jobs/{finished}/manifest").json()["artifacts"][0]
+    assert hashlib.sha256(whole.content).hexdigest() == artifact["sha256"]
+    assert whole.headers["Content-Type"] == "audio/flac"
+    assert "my%20song%20-%20vocals.flac" in whole.headers["Content-Disposition"]
+    part = http.get(f"/jobs/{finished}/stems/vocals.flac", headers={"Range": "bytes=100-199"})
+    assert (part.status_code, part.content) == (206, whole.content[100:200])
+    head = http.head(f"/jobs/{finished}/stems/vocals")
+    assert (head.status_code, head.content) == (200, b"")
+    assert int(head.headers["Content-Length"]) == len(whole.content)
+    again = http.get(f"/jobs/{finished}/stems/vocals", headers={"If-None-Match": whole.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert http.get(f"/jobs/{finished}/stems/piano").status_code == 404
+
+
+def test_the_archive_is_a_zip_of_everything(http: httpx.Client, finished: str) -> None:
+    with zipfile.ZipFile(io.BytesIO(http.get(f"/jobs/{finished}/archive").content)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["manifest.json", "stems/vocals.flac", "stems/no_vocals.flac"]
+
+
+def test_peaks_draw_the_waveform_of_every_stem(http: httpx.Client, finished: str) -> None:
+    first, second = (http.get(f"/jobs/{finished}/peaks?buckets=100").json() for _ in range(2))
+    assert first == second
+    assert [p["name"] for p in first] == ["vocals", "no_vocals"]
+    for peaks in first:
+        assert len(peaks["data"]) == 2 * -(-peaks["samples"] // peaks["samples_per_bucket"])
+        assert max(peaks["data"]) > 5
+
+
+def test_events_tell_the_whole_story_and_can_be_taken_up(http: httpx.Client, finished: str) -> None:
+    told = list(events(http, finished))
+    assert told[0][1] == "queued"
+    assert told[-1][1] == "succeeded"
+    ids = [event_id for event_id, _, _ in told]
+    assert ids == sorted(ids)
+    later = list(events(http, finished, after=ids[0]))
+    assert later == told[1:]
+
+
+def events(http: httpx.Client, job_id: str, after: int | None = None) -> Iterator[tuple[int, str, dict]]:
+    headers = {} if after is None else {"Last-Event-ID": str(after)}
+    fields: dict[str, str] = {}
+    with http.stream("GET", f"/jobs/{job_id}/events", headers=headers) as answer:
+        assert answer.headers["X-Accel-Buffering"] == "no"
+        for line in answer.iter_lines():
+            name, _, value = line.partition(": ")
+            if name in ("id", "event", "data"):
+                fields[name] = value
+            elif not line and fields:
+                yield int(fields["id"]), fields["event"], json.loads(fields["data"])
+                fields = {}
+
+
+def test_bad_input_is_refused_at_the_door(http: httpx.Client, tmp_path: Path) -> None:
+    page = tmp_path / "song.mp3"
+    page.write_bytes(b"<!DOCTYPE html><html></html>")
+    answer = submit(http, page)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem = answer.json()
+    assert (problem["code"], problem["status"]) == ("input_is_web_page", answer.status_code)
+    assert problem["hint"]
+    assert problem["request_id"] == answer.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"model": "nope"}, "model_unknown"),
+        ({"stems": "piano"}, "stem_unknown"),
+        ({"formats": "wma"}, "format_unsupported"),
+        ({"estimators": "mood"}, "estimator_unknown"),
+        ({"overlap": "2"}, "invalid_request"),
+        ({"colour": "red"}, "invalid_request"),
+        ({"metadata": "[1]"}, "invalid_request"),
+        ({"commercial_only": "true", "model": "htdemucs"}, "licence_refused"),
+    ],
+)
+def test_bad_options_are_refused_at_the_door(
+    http: httpx.Client, song: Path, fields: dict[str, str], code: str
+) -> None:
+    answer = submit(http, song, **fields)
+    assert answer.json()["code"] == code
+    assert 400 <= answer.status_code < 500
+
+
+def test_a_body_that_is_no_form_is_refused(http: httpx.Client) -> None:
+    assert http.post("/process", content=b"x", headers={"Content-Type": "audio/mpeg"}).status_code == 415
+    assert http.post("/process", data={"model": "hpss"}, files={"other": b"x"}).status_code in (400, 422)
+
+
+def test_nothing_is_left_of_refused_uploads(service: Service, http: httpx.Client, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.wav"
+    bad.write_bytes(b"RIFF")
+    submit(http, bad)
+    assert not list((service.folder / "uploads").glob(".incoming-*"))
+
+
+def test_the_same_request_with_one_idempotency_key_is_one_job(http: httpx.Client, tmp_path: Path) -> None:
+    source = write_wav(tmp_path / "i.wav", music(1.0, seed=9))
+    headers = {"Idempotency-Key": str(uuid.uuid4())}
+    first, second = submit(http, source, headers), submit(http, source, headers)
+    assert first.json()["id"] == second.json()["id"]
+    other = submit(http, source, headers, stems="bass")
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+
+
+def test_the_same_audio_with_the_same_options_is_not_computed_twice(
+    http: httpx.Client, finished: str, song: Path
+) -> None:
+    again = submit(http, song, stems="vocals,no_vocals")
+    assert (again.status_code, again.json()["id"]) == (200, finished)
+    assert submit(http, song, stems="bass").json()["id"] != finished
+
+
+def test_jobs_are_listed_in_pages_and_filtered(http: httpx.Client, tmp_path: Path) -> None:
+    for seed in range(20, 23):
+        job_id = submit(http, write_wav(tmp_path / f"page {seed}.wav", music(0.5, seed=seed))).json()["id"]
+        ended(http, job_id)
+    wanted = {"q": "page 2", "status": "succeeded"}
+    first = http.get("/jobs", params={**wanted, "limit": 2}).json()
+    rest = http.get("/jobs", params={**wanted, "limit": 2, "cursor": first["next_cursor"]}).json()
+    names = [job["filename"] for page in (first, rest) for job in page["jobs"]]
+    assert names == ["page 22.wav", "page 21.wav", "page 20.wav"]
+    assert rest["next_cursor"] is None
+
+
+def test_a_job_can_be_cancelled_retried_and_deleted(
+    service: Service, http: httpx.Client, tmp_path: Path
+) -> None:
+    job_id = submit(http, write_wav(tmp_path / "long.wav", music(90.0))).json()["id"]
+    assert http.delete(f"/jobs/{job_id}").status_code == 409
+    assert http.post(f"/jobs/{job_id}/cancel").status_code == 202
+    assert ended(http, job_id)["status"] == "cancelled"
+    assert http.get(f"/jobs/{job_id}/manifest").status_code == 404
+    assert http.post(f"/jobs/{job_id}/retry").status_code == 202
+    assert http.post(f"/jobs/{job_id}/cancel").status_code == 202
+    assert ended(http, job_id)["status"] == "cancelled"
+    assert http.delete(f"/jobs/{job_id}").status_code == 204
+    assert http.get(f"/jobs/{job_id}").status_code == 410
+    assert not (service.folder / "uploads" / job_id).exists()
+
+
+@pytest.mark.parametrize(
+    "path", ["/jobs", f"/jobs/{uuid.uuid4()}", "/models", "/metrics", f"/jobs/{uuid.uuid4()}/stems/vocals"]
+)
+def test_nothing_is_shown_without_a_key(service: Service, path: str) -> None:
+    with service.client(None) as nobody, service.client("wrong-key-wrong-key") as stranger:
+        assert nobody.get(path).status_code == 401
+        assert stranger.get(path).status_code == 403
+
+
+def test_an_owner_sees_only_its_own_jobs(service: Service, finished: str) -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "api", "keys", "create", "neighbour"],
+        env=service.environment, cwd=service.folder, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    key = next(word for word in said.stdout.split() if word.startswith("ap_"))
+    with service.client(key) as neighbour:
+        assert neighbour.get("/jobs").json()["jobs"] == []
+        assert neighbour.get(f"/jobs/{finished}").status_code == 404
+        assert neighbour.get(f"/jobs/{finished}/stems/vocals").status_code == 404
+        assert neighbour.delete(f"/jobs/{finished}").status_code == 404
+
+
+def test_a_ticket_opens_one_job_for_a_player_and_nothing_else(
+    service: Service, http: httpx.Client, finished: str
+) -> None:
+    made = http.post("/tickets", json={"path": f"/jobs/{finished}", "expires_s": 60}).json()
+    ticket = {"ticket": made["ticket"]}
+    with service.client(None) as player:
+        opened = player.get(f"/jobs/{finished}/stems/vocals", params={**ticket, "inline": "true"})
+        assert opened.status_code == 200
+        assert opened.headers["Content-Disposition"].startswith("inline")
+        assert player.get("/jobs", params=ticket).status_code == 401
+        assert player.get(f"/jobs/{uuid.uuid4()}/stems/x", params=ticket).status_code == 403
+
+
+def test_every_route_needs_a_scope_or_is_named_public(tmp_path: Path) -> None:
+    from api.app import create_app
+    from api.settings_load import load_settings
+
+    app = create_app(load_settings({"DATA_DIR": str(tmp_path), "API_KEY": KEY}))
+    assert check_every_route_has_a_scope(app) == []
+
+
+def test_prometheus_can_read_the_metrics(http: httpx.Client, finished: str) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        answer = http.get("/metrics")
+        lines = answer.text.splitlines()
+        counted = [line for line in lines if line.startswith('audio_processing_total{status="succeeded"}')]
+        if float(counted[0].split()[-1]) >= 1:
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    for name in (
+        "audio_processing_seconds_bucket",
+        "audio_queue_depth",
+        "audio_disk_free_bytes",
+        "http_request_seconds",
+    ):
+        assert any(line.startswith(name) for line in lines), name
+    assert finished not in answer.text
+
+
+def test_health_readiness_and_liveness_are_public(service: Service) -> None:
+    with service.client(None) as nobody:
+        assert nobody.get("/livez").json() == {"status": "ok"}
+        assert nobody.get("/readyz").json()["ready"] is True
+        assert nobody.get("/health").json()["status"] == "ok"
+        assert nobody.get("/openapi.json").status_code == 200
+        assert nobody.get("/docs").status_code == 200
+
+
+def test_the_typed_client_does_the_whole_round(service: Service, song: Path, tmp_path: Path) -> None:
+    with Client(service.url, KEY) as client:
+        job = client.wait(client.submit(song, stems="drums", formats="wav16").id)
+        assert job.status == "succeeded"
+        folder = client.download(job.id, tmp_path)
+        assert verify_job(folder) == []
+        assert client.manifest(job.id).job_id == job.id
+        assert job.id in [j.id for j in client.jobs(q="song")]
+        assert {m.name for m in client.models()} >= {"hpss", "htdemucs"}
+        with pytest.raises(ServiceProblem, match="no job"):
+            client.job(str(uuid.uuid4()))
+
+
+def test_the_command_line_submits_and_downloads(service: Service, song: Path, tmp_path: Path) -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "api", "submit", song, "--stems", "other", "--download", tmp_path],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PIPELINE_URL": service.url, "API_KEY": KEY},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    job_id = said.stdout.split()[0]
+    assert verify_job(tmp_path / job_id) == []
+
+
+def test_an_accepted_job_survives_a_kill_of_everything_and_ends_once(tmp_path: Path) -> None:
+    source = write_wav(tmp_path / "song.wav", music(30.0))
+    service = Service(tmp_path)
+    with service, service.client() as http:
+        job_id = submit(http, source, estimators="none").json()["id"]
+        deadline = time.monotonic() + 60
+        while http.get(f"/jobs/{job_id}").json()["progress"] < 0.1:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        service.kill()
+        service.start()
+        job = ended(http, job_id)
+    assert (job["status"], job["attempt"]) == ("succeeded", 2)
+    assert verify_job(tmp_path / "outputs" / job_id) == []
+    assert len(list((tmp_path / "outputs").rglob("manifest.json"))) == 1
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_stop_hands_the_job_back_and_the_next_start_finishes_it(tmp_path: Path) -> None:
+    source = write_wav(tmp_path / "song.wav", music(60.0))
+    service = Service(tmp_path, PIPELINE_GRACE_S="0")
+    with service, service.client() as http:
+        job_id = submit(http, source, estimators="none").json()["id"]
+        deadline = time.monotonic() + 60
+        while http.get(f"/jobs/{job_id}").json()["progress"] < 0.1:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert service.stop() in (0, -15)
+        service.start()
+        job = ended(http, job_id)
+    # Handed back, so the attempt did not count.
+    assert (job["status"], job["attempt"]) == ("succeeded", 1)
+
+
+def test_the_lines_of_the_readme_work(service: Service, finished: str, tmp_path: Path) -> None:
+    convert(write_wav(tmp_path / "song.wav", music(2.0)), tmp_path / "song.mp3")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = [line for line in readme.splitlines() if line.startswith("curl ")]
+    assert len(lines) >= 4
+    for line in lines:
+        said = subprocess.run(
+            ["bash", "-c", line.replace("http://localhost:8000", service.url)],
+            cwd=tmp_path, env={**os.environ, "KEY": KEY, "JOB": finished}, capture_output=True, check=False,
+        )  # fmt: skip
+        assert said.returncode == 0, (line, said.stderr)
+    assert (tmp_path / "vocals.flac").read_bytes()[:4] == b"fLaC"
+    assert zipfile.is_zipfile(tmp_path / "song.zip")

@@ -1,0 +1,105 @@
+"""Starts the real service as a process of its own, for tests that speak HTTP to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+import httpx2 as httpx
+
+ROOT = Path(__file__).parent.parent
+KEY = "a-key-for-the-tests-only"
+_START_S = 60
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Service:
+    """A running service with the draft model, which needs no weights. A context manager.
+
+    Args:
+        folder: where it keeps everything.
+        **settings: further environment variables.
+    """
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "API_KEY": KEY,
+            "API_PORT": str(self.port),
+            "DATA_DIR": str(folder),
+            "PIPELINE_MODEL": "hpss",
+            "PIPELINE_RATE_PROCESS": "off",
+            "PIPELINE_LEASE_S": "3",
+            "PIPELINE_DISK_RESERVE_MB": "1",
+            "PIPELINE_MEMORY_RESERVE_MB": "1",
+            **settings,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Service:
+        """Start it and wait until it takes work."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "api", "serve"],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + _START_S
+        while not self._ready():
+            assert self.process.poll() is None, "the service ended at its start"
+            assert time.monotonic() < deadline, "the service did not start"
+            time.sleep(0.05)
+        return self
+
+    def kill(self) -> None:
+        """Kill it as kill -9 does."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        """Ask it to stop.
+
+        Returns:
+            Its exit status.
+        """
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def client(self, key: str | None = KEY) -> httpx.Client:
+        """A plain HTTP client with a key, or without one."""
+        headers = {} if key is None else {"X-API-Key": key}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+
+    def _ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def __enter__(self) -> Service:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
