@@ -19,7 +19,7 @@ from api.dependencies import Services
 from api.guards import install_guards
 from api.jobs.admission import Admission
 from api.jobs.folders import Folders
-from api.jobs.housekeeping import sweep
+from api.jobs.housekeeping import remove_incoming, sweep
 from api.jobs.idempotency import IdempotencyStore
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.supervisor import Supervisor
@@ -69,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
         PipelineError: the folders or the database cannot be used, or the keys were made with another secret.
     """
     engine, folders = prepare(settings)
+    remove_incoming(folders)
     secret = load_secret(settings)
     keys = KeyStore(engine, secret)
     api_key = settings.api_key.get_secret_value() if settings.api_key else None

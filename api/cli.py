@@ -86,7 +86,7 @@ def worker(
         die_with_parent(parent)
     with told():
         from api.app import prepare
-        from api.jobs.capacity import memory_allows
+        from api.jobs.capacity import memory_allows, threads_a_worker, usable_cores
         from api.jobs.heartbeat import WorkerConfig
         from api.jobs.sql_store import SqlJobStore
         from api.jobs.worker import work
@@ -102,9 +102,11 @@ def worker(
 
         signal.signal(signal.SIGTERM, end)
         signal.signal(signal.SIGINT, end)
+        # Workers with more threads than cores wait for one another at every layer.
+        threads = settings.threads or threads_a_worker(usable_cores(), settings.workers)
         config = WorkerConfig(
             name=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
-            pipeline=pipeline_defaults(settings),
+            pipeline=pipeline_defaults(settings).model_copy(update={"threads": threads}),
             lease_s=settings.lease_s,
             grace_s=settings.grace_s,
             stage_warn_s=settings.stage_warn_s,

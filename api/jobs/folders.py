@@ -59,6 +59,10 @@ class Folders:
         """``<job_id>.checkpoint``: what interrupted separations have made."""
         return self.data / "checkpoints"
 
+    def peaks(self, job_id: str) -> Path:
+        """The folder of a job's waveform data, which can be measured again at any time."""
+        return self.data / "peaks" / checked(job_id)
+
     def input(self, job: Job) -> Path:
         """The recording of a job, whether or not it is still there."""
         return self.uploads / checked(job.id) / "input"

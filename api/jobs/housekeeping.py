@@ -114,6 +114,7 @@ def remove_incoming(folders: Folders) -> int:
 def remove_audio(folders: Folders, job_id: str) -> None:
     """Remove a job's recording and all of its result but the manifest."""
     shutil.rmtree(folders.upload(job_id), ignore_errors=True)
+    shutil.rmtree(folders.peaks(job_id), ignore_errors=True)
     result = folders.result(job_id)
     for path in result.iterdir() if result.is_dir() else ():
         if path.name != _KEPT:
@@ -121,8 +122,9 @@ def remove_audio(folders: Folders, job_id: str) -> None:
 
 
 def remove_all(folders: Folders, job_id: str) -> None:
-    """Remove a job's recording, result and checkpoint."""
+    """Remove a job's recording, result, waveform data and checkpoint."""
     shutil.rmtree(folders.upload(job_id), ignore_errors=True)
+    shutil.rmtree(folders.peaks(job_id), ignore_errors=True)
     shutil.rmtree(folders.result(job_id), ignore_errors=True)
     folders.checkpoint(job_id).unlink(missing_ok=True)
 

@@ -75,7 +75,7 @@ def get_peaks(
 ) -> list[Peaks]:
     """Waveform data of every stem."""
     manifest = _manifest(job, services)
-    folder, cache = services.folders.result(job.id), services.folders.data / "peaks" / job.id
+    folder, cache = services.folders.result(job.id), services.folders.peaks(job.id)
     first = {a.name: a for a in reversed(manifest.artifacts) if a.format in _READ_BY_PEAKS}
     return [
         Peaks.model_validate(stem_peaks(folder / artifact.path, artifact, buckets, cache))

@@ -232,6 +232,7 @@ def test_a_job_can_be_cancelled_retried_and_deleted(
     assert http.delete(f"/jobs/{job_id}").status_code == 204
     assert http.get(f"/jobs/{job_id}").status_code == 410
     assert not (service.folder / "uploads" / job_id).exists()
+    assert not (service.folder / "peaks" / job_id).exists()
 
 
 @pytest.mark.parametrize(

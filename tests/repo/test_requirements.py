@@ -59,7 +59,9 @@ def third_party_imports(folder: str) -> set[str]:
                 found |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 found.add(node.module.partition(".")[0])
-    return {canonicalize_name(DISTRIBUTIONS.get(name, name)) for name in found - sys.stdlib_module_names - OURS}
+    return {
+        canonicalize_name(DISTRIBUTIONS.get(name, name)) for name in found - sys.stdlib_module_names - OURS
+    }
 
 
 def test_the_project_asks_for_exactly_what_it_imports() -> None:
