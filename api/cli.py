@@ -36,7 +36,7 @@ def _settings(log_file: str | None) -> Settings:
 
     settings = load_settings(os.environ, Path(".env"))
     settings.logs_dir.mkdir(parents=True, exist_ok=True)
-    hidden = (settings.api_key, settings.secret_key, settings.webhook_secret, settings.database_url)
+    hidden = (settings.api_key, settings.secret_key, settings.database_url)
     configure_logging(
         settings.logging_level,
         style=settings.log_format,

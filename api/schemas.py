@@ -118,7 +118,7 @@ class TicketRequest(Wire):
         pattern=r"^/jobs/[0-9a-f-]{36}(/[\w./-]*)?$", description="A job's path, or one below it."
     )
     method: Literal["GET"] = "GET"
-    expires_s: int = Field(default=300, ge=10, le=3600)
+    expires_s: int | None = Field(default=None, ge=10, le=86400, description="Default: the service's.")
 
 
 class TicketBody(Wire):

@@ -191,21 +191,9 @@ class Settings(BaseSettings):
     """Origins of web pages, comma-separated, whose scripts may call the API: https://ui.example.org."""
     ticket_s: int = Field(default=900, ge=10, le=86400)
     """Seconds that a signed URL for playback, download or upload is valid."""
-    upload_s: int = Field(default=86400, ge=60)
-    """Seconds after which an upload that was not finished is deleted."""
     idempotency_s: int = Field(default=86400, ge=60)
     """Seconds for which the answer to an Idempotency-Key is remembered."""
 
-    url_ingest: bool = False
-    """Whether a job may name the URL of its recording."""
-    url_hosts: Listed = ()
-    """Hosts that such a URL may name, comma-separated; *.example.org allows all below. None unless set."""
-    url_timeout_s: float = Field(default=300.0, gt=0, allow_inf_nan=False)
-    """Seconds that fetching a recording may take."""
-    webhook_secret: Annotated[SecretStr, AfterValidator(_visible), _at_least(24)] | None = None
-    """Signs webhooks (whsec_ and base64); made from the server's secret unless set."""
-    webhook_private: bool = False
-    """Allow webhooks to addresses that are not public: for trials on one machine."""
     log_format: Literal["json", "console"] = "json"
     """json: one object a line. console: for people at a terminal."""
 

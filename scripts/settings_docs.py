@@ -19,7 +19,6 @@ _SECTIONS = {
     "model": "Jobs that do not say",
     "workers": "Running jobs",
     "rate_process": "Who may do how much",
-    "url_ingest": "Recordings from URLs, and webhooks",
     "log_format": "Logs",
 }
 """First setting of a section -> its heading."""

@@ -61,7 +61,8 @@ def models(services: ServicesDep, _principal: PrincipalDep) -> list[ModelBody]:
 @router.post("/tickets", status_code=201)
 def make_ticket(wanted: TicketRequest, services: ServicesDep, principal: PrincipalDep) -> TicketBody:
     """A short-lived permission for one job's paths that fits into a URL."""
-    expires_at = datetime.now(UTC) + timedelta(seconds=wanted.expires_s)
+    lasts_s = wanted.expires_s or services.settings.ticket_s
+    expires_at = datetime.now(UTC) + timedelta(seconds=lasts_s)
     ticket = services.tickets.issue(principal, wanted.method, wanted.path, expires_at)
     return TicketBody(ticket=ticket, url=f"{wanted.path}?ticket={ticket}", expires_at=expires_at)
 

@@ -33,7 +33,6 @@ _PUBLIC = Rule(None)
 _READ = Rule(Scope.READ)
 
 ROUTE_SCOPES: Mapping[str, Rule] = {
-    "GET /": _PUBLIC,
     "GET /livez": _PUBLIC,
     "GET /readyz": _PUBLIC,
     "GET /health": _PUBLIC,
@@ -58,15 +57,6 @@ ROUTE_SCOPES: Mapping[str, Rule] = {
     "GET /jobs/{job_id}/artifacts/{name}": Rule(Scope.READ, ticket=True, action="download"),
     "GET /jobs/{job_id}/archive": Rule(Scope.READ, ticket=True, action="download"),
     "GET /jobs/{job_id}/peaks": Rule(Scope.READ, ticket=True),
-    "GET /jobs/{job_id}/peaks/{name}": Rule(Scope.READ, ticket=True),
-    "GET /jobs/{job_id}/webhooks": _READ,
-    "POST /jobs/{job_id}/webhooks/{delivery_id}/replay": Rule(Scope.SUBMIT, action="replay"),
-    "OPTIONS /uploads": _PUBLIC,
-    "POST /uploads": Rule(Scope.SUBMIT, ticket=True, upload=True, action="upload"),
-    "OPTIONS /uploads/{upload_id}": _PUBLIC,
-    "GET /uploads/{upload_id}": Rule(Scope.SUBMIT, ticket=True),
-    "PATCH /uploads/{upload_id}": Rule(Scope.SUBMIT, ticket=True, upload=True),
-    "DELETE /uploads/{upload_id}": Rule(Scope.SUBMIT, ticket=True, action="delete"),
 }
 """Method and path template -> what it needs. GET stands for HEAD too."""
 
