@@ -129,6 +129,32 @@ class TicketBody(Wire):
     expires_at: datetime
 
 
+class EstimateRequest(Wire):
+    """A job that is not submitted yet."""
+
+    duration_s: float = Field(gt=0, le=86400, description="Length of the recording.")
+    options: JobOptions = JobOptions()
+
+
+class EstimateBody(Wire):
+    """What a job would take."""
+
+    seconds: float = Field(description="Of work, once it runs.")
+    wait_s: float = Field(description="Until it would run.")
+    result_bytes: int
+    measured: bool = Field(description="Whether the speed was measured here, or is a first guess.")
+
+
+class UsageBody(Wire):
+    """What the caller has used, and what its key may use; null is any amount."""
+
+    owner: str
+    jobs_last_day: int
+    jobs_per_day: int | None
+    audio_s_last_month: float
+    audio_s_per_month: float | None
+
+
 class Peaks(Wire):
     """Waveform data of one stem: the smallest and largest sample of each bucket, mean over channels.
 

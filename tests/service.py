@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import httpx2 as httpx
 
@@ -103,3 +104,20 @@ class Service:
     ) -> None:
         if self.process is not None and self.process.poll() is None:
             self.kill()
+
+
+def submit(
+    http: httpx.Client, path: Path, headers: dict[str, str] | None = None, **fields: str
+) -> httpx.Response:
+    """Submit a recording with options as form fields."""
+    with path.open("rb") as file:
+        return http.post("/process", files={"file": (path.name, file)}, data=fields, headers=headers)
+
+
+def ended(http: httpx.Client, job_id: str) -> dict[str, Any]:
+    """Wait until a job has ended, and look at it."""
+    deadline = time.monotonic() + 60
+    while (job := http.get(f"/jobs/{job_id}").json())["status"] in ("queued", "running"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return job

@@ -28,7 +28,9 @@ from api.errors import Gone, InvalidRequest, UnsupportedMedia
 from api.jobs.idempotency import Replay
 from api.jobs.intake import examine, job_config, keep_input, new_job
 from api.jobs.model import Job, JobStatus
+from api.jobs.usage import check_quota
 from api.schemas import JobBody, JobOptions
+from api.security.principal import Principal
 from pipeline.codec.source import printable
 
 router = APIRouter(tags=["jobs"])
@@ -65,7 +67,7 @@ async def process(
     said = request.headers.get("content-length", "")
     await run_sync(services.admission.admit, int(said) if said.isdecimal() else 0)
     async with _received(request, services) as submission:
-        answer = await run_sync(_accept_once, services, principal.owner, submission, idempotency_key)
+        answer = await run_sync(_accept_once, services, principal, submission, idempotency_key)
     job = await run_sync(services.store.get, answer.job_id)
     if job is None:
         raise Gone(f"The job {answer.job_id} was deleted.", "Send it again with another Idempotency-Key.")
@@ -84,7 +86,7 @@ class _Accepted:
 
 
 def _accept_once(
-    services: Services, owner: str, submission: _Submission, idempotency_key: str | None
+    services: Services, principal: Principal, submission: _Submission, idempotency_key: str | None
 ) -> _Accepted:
     """Accept a submission, unless the same key has been answered before.
 
@@ -93,12 +95,12 @@ def _accept_once(
         IdempotencyMismatch: the key was used for another submission.
     """
     if idempotency_key is None:
-        return _accept(services, owner, submission, str(uuid.uuid4()))
-    begun = services.idempotency.begin(owner, idempotency_key, _fingerprint(submission))
+        return _accept(services, principal, submission, str(uuid.uuid4()))
+    begun = services.idempotency.begin(principal.owner, idempotency_key, _fingerprint(submission))
     if isinstance(begun, Replay):
         return _Accepted(begun.body.decode(), repeated=True)
     try:
-        accepted = _accept(services, owner, submission, begun.job_id)
+        accepted = _accept(services, principal, submission, begun.job_id)
     except BaseException:
         services.idempotency.abandon(begun)
         raise
@@ -106,7 +108,8 @@ def _accept_once(
     return accepted
 
 
-def _accept(services: Services, owner: str, submission: _Submission, job_id: str) -> _Accepted:
+def _accept(services: Services, principal: Principal, submission: _Submission, job_id: str) -> _Accepted:
+    owner = principal.owner
     config = job_config(services.defaults, submission.options)
     if services.store.get(job_id) is not None:
         # A request before this one accepted the job and died before it could say so.
@@ -124,6 +127,14 @@ def _accept(services: Services, owner: str, submission: _Submission, job_id: str
     known = services.store.find_content(owner, str(job.content_key))
     if known is not None:
         return _Accepted(known.id, repeated=True)  # The same is not computed twice.
+    quota = principal.quota
+    check_quota(
+        services.store,
+        owner,
+        job.duration_s or 0.0,
+        jobs_per_day=quota.jobs_per_day,
+        audio_s_per_month=quota.audio_s_per_month,
+    )
     services.admission.admit_upload(examined.bytes, examined.probe, config)
     keep_input(submission.upload, services.folders.uploads, job)
     try:

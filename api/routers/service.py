@@ -8,8 +8,18 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.dependencies import PrincipalDep, Services, ServicesDep
+from api.jobs.intake import job_config
 from api.jobs.model import JobStatus
-from api.schemas import HealthBody, ModelBody, TicketBody, TicketRequest
+from api.jobs.usage import estimate_cost, usage_of
+from api.schemas import (
+    EstimateBody,
+    EstimateRequest,
+    HealthBody,
+    ModelBody,
+    TicketBody,
+    TicketRequest,
+    UsageBody,
+)
 from pipeline.software import VERSION
 from pipeline.weights.cache import present
 from pipeline.weights.registry import MODELS
@@ -65,6 +75,31 @@ def make_ticket(wanted: TicketRequest, services: ServicesDep, principal: Princip
     expires_at = datetime.now(UTC) + timedelta(seconds=lasts_s)
     ticket = services.tickets.issue(principal, wanted.method, wanted.path, expires_at)
     return TicketBody(ticket=ticket, url=f"{wanted.path}?ticket={ticket}", expires_at=expires_at)
+
+
+@router.post("/estimate")
+def estimate(wanted: EstimateRequest, services: ServicesDep, _principal: PrincipalDep) -> EstimateBody:
+    """What a job would take, before it is submitted."""
+    config = job_config(services.defaults, wanted.options.model_dump(exclude_none=True))
+    cost = estimate_cost(
+        services.store, wanted.duration_s, config, services.defaults.model, services.settings.workers
+    )
+    return EstimateBody(
+        seconds=cost.seconds, wait_s=cost.wait_s, result_bytes=cost.result_bytes, measured=cost.measured
+    )
+
+
+@router.get("/usage")
+def usage(services: ServicesDep, principal: PrincipalDep) -> UsageBody:
+    """What the caller has used."""
+    used = usage_of(services.store, principal.owner, datetime.now(UTC))
+    return UsageBody(
+        owner=principal.owner,
+        jobs_last_day=used.jobs_last_day,
+        jobs_per_day=principal.quota.jobs_per_day,
+        audio_s_last_month=used.audio_s_last_month,
+        audio_s_per_month=principal.quota.audio_s_per_month,
+    )
 
 
 @router.get("/metrics")
