@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from api.database import open_database
 from api.jobs.folders import Folders
@@ -17,6 +20,7 @@ from api.jobs.sql_store import SqlJobStore
 from api.jobs.store import Claim
 from api.migrate import upgrade
 from pipeline.config import PipelineConfig
+from pipeline.progress import Progress
 
 FAST = PipelineConfig(model="hpss", estimators=())
 
@@ -79,3 +83,15 @@ def temporary_files(folders: Folders) -> list[Path]:
     left = [*folders.attempts.iterdir(), *folders.checkpoints.iterdir(), *folders.downloads.iterdir()]
     hidden = [p for p in folders.outputs.rglob("*") if p.name.startswith(".") or p.suffix == ".tmp"]
     return [*left, *(p for p in hidden if p != folders.attempts)]
+
+
+def during(monkeypatch: pytest.MonkeyPatch, stage: str, then: Callable[[Progress], None]) -> None:
+    """Do something when a job enters a stage, while it goes on."""
+    enter = Progress.enter
+
+    def watched(self: Progress, name: str) -> None:
+        enter(self, name)
+        if name == stage:
+            then(self)
+
+    monkeypatch.setattr(Progress, "enter", watched)

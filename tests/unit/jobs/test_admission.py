@@ -27,7 +27,7 @@ from pipeline.config import Limits, PipelineConfig
 from pipeline.progress import Progress
 from pipeline.weights.registry import get_model_spec
 from tests.audio_files import music, write_wav
-from tests.worker_support import FAST, made, open_store, submit, worker_config
+from tests.worker_support import FAST, submit, worker_config
 
 GIB = 1 << 30
 
@@ -37,16 +37,6 @@ class Workers:
     alive: int = 1
     count: int = 1
     draining: bool = False
-
-
-@pytest.fixture
-def folders(tmp_path: Path) -> Folders:
-    return made(tmp_path / "data")
-
-
-@pytest.fixture
-def store(folders: Folders) -> SqlJobStore:
-    return open_store(folders)
 
 
 @pytest.fixture

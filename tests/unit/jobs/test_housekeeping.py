@@ -13,19 +13,9 @@ from api.jobs.model import Job, JobError, JobStatus
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.worker import attempt
 from tests.audio_files import music, write_wav
-from tests.worker_support import made, open_store, submit, worker_config
+from tests.worker_support import submit, worker_config
 
 MONTH = timedelta(days=30)
-
-
-@pytest.fixture
-def folders(tmp_path: Path) -> Folders:
-    return made(tmp_path / "data")
-
-
-@pytest.fixture
-def store(folders: Folders) -> SqlJobStore:
-    return open_store(folders)
 
 
 @pytest.fixture

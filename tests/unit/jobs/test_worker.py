@@ -18,43 +18,16 @@ from pipeline.errors import DiskFull
 from pipeline.manifest import read_manifest
 from pipeline.progress import Progress
 from pipeline.verify import verify_job
-from tests.audio_files import music, write_wav
-from tests.worker_support import claimed, made, now, open_store, submit, temporary_files, worker_config
+from tests.worker_support import (
+    claimed,
+    during,
+    now,
+    submit,
+    temporary_files,
+    worker_config,
+)
 
 NEVER = threading.Event()
-
-
-@pytest.fixture
-def folders(tmp_path: Path) -> Folders:
-    return made(tmp_path / "data")
-
-
-@pytest.fixture
-def store(folders: Folders) -> SqlJobStore:
-    return open_store(folders)
-
-
-@pytest.fixture
-def recording(tmp_path: Path) -> Path:
-    return write_wav(tmp_path / "song.wav", music(1.0))
-
-
-@pytest.fixture
-def long_recording(tmp_path: Path) -> Path:
-    """Several blocks of the separator."""
-    return write_wav(tmp_path / "long.wav", music(60.0, 22050, 1), 22050)
-
-
-def during(monkeypatch: pytest.MonkeyPatch, stage: str, then: Callable[[Progress], None]) -> None:
-    """Do something when a job enters a stage, while it goes on."""
-    enter = Progress.enter
-
-    def watched(self: Progress, name: str) -> None:
-        enter(self, name)
-        if name == stage:
-            then(self)
-
-    monkeypatch.setattr(Progress, "enter", watched)
 
 
 def test_a_job_is_run_and_published(store: SqlJobStore, folders: Folders, recording: Path) -> None:

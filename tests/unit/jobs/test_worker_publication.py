@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,43 +17,16 @@ from api.jobs.store import Claim
 from api.jobs.worker import Outcome, attempt, settle, tidy
 from pipeline.manifest import read_manifest
 from pipeline.progress import Progress
-from tests.audio_files import music, write_wav
-from tests.worker_support import claimed, made, now, open_store, submit, temporary_files, worker_config
+from tests.worker_support import (
+    claimed,
+    during,
+    now,
+    submit,
+    temporary_files,
+    worker_config,
+)
 
 NEVER = threading.Event()
-
-
-@pytest.fixture
-def folders(tmp_path: Path) -> Folders:
-    return made(tmp_path / "data")
-
-
-@pytest.fixture
-def store(folders: Folders) -> SqlJobStore:
-    return open_store(folders)
-
-
-@pytest.fixture
-def recording(tmp_path: Path) -> Path:
-    return write_wav(tmp_path / "song.wav", music(1.0))
-
-
-@pytest.fixture
-def long_recording(tmp_path: Path) -> Path:
-    """Several blocks of the separator."""
-    return write_wav(tmp_path / "long.wav", music(60.0, 22050, 1), 22050)
-
-
-def during(monkeypatch: pytest.MonkeyPatch, stage: str, then: Callable[[Progress], None]) -> None:
-    """Do something when a job enters a stage, while it goes on."""
-    enter = Progress.enter
-
-    def watched(self: Progress, name: str) -> None:
-        enter(self, name)
-        if name == stage:
-            then(self)
-
-    monkeypatch.setattr(Progress, "enter", watched)
 
 
 def test_a_worker_that_lost_its_job_publishes_nothing(
