@@ -139,7 +139,9 @@ def assert_intact(folder: Path) -> None:
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
     disk = folder / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], check=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a file system of its own may be mounted by root only")
     try:
         yield disk
     finally:
