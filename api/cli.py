@@ -86,10 +86,13 @@ def worker(
         die_with_parent(parent)
     with told():
         from api.app import prepare
+        from api.audit import Audit
         from api.jobs.capacity import memory_allows, threads_a_worker, usable_cores
         from api.jobs.heartbeat import WorkerConfig
+        from api.jobs.model import Job
         from api.jobs.sql_store import SqlJobStore
         from api.jobs.worker import work
+        from api.security.secret import load_secret
         from api.settings import MIB, pipeline_defaults
         from pipeline.weights.registry import get_model_spec
 
@@ -114,7 +117,20 @@ def worker(
             job_timeout_factor=settings.job_timeout_factor,
         )
         spec, reserve = get_model_spec(settings.model), settings.memory_reserve_mb * MIB
-        work(SqlJobStore(engine), folders, config, stop, lambda: memory_allows(spec, reserve))
+        audit = Audit(engine, load_secret(settings))
+
+        def record(job: Job) -> None:
+            said = job.error.code if job.error else f"{folders.result(job.id)}"
+            audit.record(
+                "job.end",
+                user=job.owner,
+                input=job.filename,
+                output=said,
+                status=job.status.value,
+                job_id=job.id,
+            )
+
+        work(SqlJobStore(engine), folders, config, stop, lambda: memory_allows(spec, reserve), record)
 
 
 @app.command()

@@ -14,7 +14,7 @@ from time import monotonic
 from api.jobs.folders import Folders
 from api.jobs.heartbeat import Heartbeat, Stop, WorkerConfig
 from api.jobs.intake import job_config
-from api.jobs.model import JobError, JobStatus
+from api.jobs.model import Job, JobError, JobStatus
 from api.jobs.publication import (
     AttemptFolder,
     abandoned_jobs,
@@ -47,6 +47,7 @@ def work(
     config: WorkerConfig,
     stop: threading.Event,
     may_begin: Callable[[], bool] = lambda: True,
+    ended: Callable[[Job], None] = lambda _: None,
 ) -> None:
     """Run jobs until told to stop.
 
@@ -56,6 +57,7 @@ def work(
         config: how to work.
         stop: set it to end: the job at hand may go on for ``config.grace_s``, then it is handed back.
         may_begin: asked before every claim, such as `api.jobs.capacity.memory_allows`.
+        ended: told of every job that this worker brought to its end, for the audit log.
     """
     warm = WarmModel()
     tidied = False
@@ -67,7 +69,12 @@ def work(
             claim = store.claim(config.name, config.lease_s) if may_begin() else None
             if claim is None:
                 stop.wait(config.poll_s)
-            elif attempt(store, folders, config, stop, claim, warm) is Outcome.AGAIN:
+                continue
+            outcome = attempt(store, folders, config, stop, claim, warm)
+            job = store.get(claim.job.id)
+            if outcome is not Outcome.LOST and job is not None and job.status.final:
+                ended(job)
+            if outcome is Outcome.AGAIN:
                 stop.wait(config.retry_pause_s)
         except Exception:
             # The store is out of reach. A job at hand comes back when its lease runs out.

@@ -242,6 +242,21 @@ def test_an_owner_sees_only_its_own_jobs(service: Service, finished: str) -> Non
         assert neighbour.delete(f"/jobs/{finished}").status_code == 404
 
 
+def test_the_audit_log_tells_who_had_what_done_and_how_it_ended(service: Service, finished: str) -> None:
+    def audit(*arguments: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "api", "audit", *arguments],
+            env=service.environment, cwd=service.folder, capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+
+    entries = [json.loads(line) for line in audit("export").splitlines()]
+    told = {entry["action"]: entry for entry in entries if entry["job_id"] == finished}
+    assert {"process", "job.end"} <= told.keys()
+    assert (told["process"]["user"], told["process"]["input"]) == ("default", "my song.wav")
+    assert told["job.end"]["status"] == "succeeded"
+    audit("verify")
+
+
 def test_a_quota_is_counted_and_kept(service: Service, tmp_path: Path) -> None:
     said = subprocess.run(
         [sys.executable, "-m", "api", "keys", "create", "guest", "--quota", "jobs=1"],
