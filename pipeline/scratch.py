@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,15 @@ def disk_errors(what: str) -> Iterator[None]:
             f"{what[:1].upper()}{what[1:]} could not be written: {exc.strerror}.",
             "Check that the folder exists and may be written to.",
         ) from exc
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable: a rename is lost in a power cut until then."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 class ScratchWriter:

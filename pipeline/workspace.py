@@ -11,7 +11,7 @@ from types import TracebackType
 
 from pipeline.errors import OutputUnwritable
 from pipeline.manifest import Manifest
-from pipeline.scratch import disk_errors
+from pipeline.scratch import disk_errors, sync_folder
 
 _PREFIX, _SUFFIX = ".", ".partial"
 
@@ -61,10 +61,10 @@ class Workspace:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.rename(self.folder / "manifest.json")
-            _sync(self.stems)
-            _sync(self.folder)
+            sync_folder(self.stems)
+            sync_folder(self.folder)
             self.folder.rename(self.target)
-            _sync(self.target.parent)
+            sync_folder(self.target.parent)
 
     def _claim(self) -> int:
         while True:
@@ -107,11 +107,3 @@ def sweep(out_dir: Path) -> None:
             pass  # Its job is alive.
         finally:
             os.close(lock)
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

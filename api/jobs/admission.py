@@ -16,7 +16,7 @@ from api.jobs.capacity import USUAL_RATE, Room, available_memory, predict_room
 from api.jobs.folders import Folders
 from api.jobs.intake import job_config
 from api.jobs.model import Job, JobStatus
-from api.jobs.store import JobFilter, JobStore
+from api.jobs.store import JobFilter, JobStore, every_job
 from pipeline.codec.probe import Probe
 from pipeline.config import PipelineConfig
 from pipeline.errors import PipelineError
@@ -134,11 +134,9 @@ class Admission:
         self._check_room({self._folders.outputs: work + results, self._folders.data: checkpoints})
 
     def _promised(self) -> Iterable[Room]:
-        wanted, after = JobFilter(statuses=(JobStatus.QUEUED, JobStatus.RUNNING)), None
-        while page := self._store.find(wanted, after=after, limit=200):
-            for job in page:
-                yield self._room_of(job)
-            after = page[-1].id
+        unfinished = JobFilter(statuses=(JobStatus.QUEUED, JobStatus.RUNNING))
+        for job in every_job(self._store, unfinished):
+            yield self._room_of(job)
 
     def _room_of(self, job: Job) -> Room:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,12 +13,11 @@ from typing import Final
 from api.errors import AttemptsExhausted, NotFound
 from api.jobs.folders import Folders, checked
 from api.jobs.model import Job, JobStatus
-from api.jobs.store import JobFilter, JobStore
+from api.jobs.store import JobFilter, JobStore, every_job
 from api.jobs.worker import settle, tidy
 
 log = logging.getLogger(__name__)
 
-_PAGE: Final = 200
 _STRAY_AGE: Final = timedelta(days=1)
 """Age at which an upload without a job, or a temporary file, is given up."""
 _ENDED: Final = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
@@ -76,7 +75,7 @@ def expire(store: JobStore, folders: Folders, before: datetime) -> int:
     """
     count = 0
     # By age of creation first: what was created later cannot have ended earlier.
-    for job in list(_jobs(store, JobFilter(statuses=_ENDED, until=before))):
+    for job in list(every_job(store, JobFilter(statuses=_ENDED, until=before))):
         if job.finished_at is None or job.finished_at >= before:
             continue
         # Marked first: nobody is offered what is about to go. Killed here, `sweep` removes it next time.
@@ -183,13 +182,6 @@ def _job_of(store: JobStore, path: Path) -> Job | None:
         return store.get(checked(path.name))
     except NotFound:
         return None
-
-
-def _jobs(store: JobStore, wanted: JobFilter) -> Iterator[Job]:
-    after: str | None = None
-    while page := store.find(wanted, after=after, limit=_PAGE):
-        yield from page
-        after = page[-1].id
 
 
 def _children(folder: Path) -> list[Path]:

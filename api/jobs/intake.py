@@ -20,6 +20,7 @@ from pipeline.codec.probe import Probe, probe
 from pipeline.codec.source import open_source
 from pipeline.config import PipelineConfig
 from pipeline.estimators.registry import select
+from pipeline.scratch import sync_folder
 from pipeline.software import VERSION
 from pipeline.stems import choose_stems
 from pipeline.weights.registry import check_licence, get_model_spec
@@ -51,7 +52,7 @@ def job_config(defaults: PipelineConfig, options: Mapping[str, Any]) -> Pipeline
         InvalidRequest: a value is outside its range.
         ConfigError: one of its leaves: no such model, stem, format or estimator, or a licence is refused.
     """
-    chosen = {"segment_s" if k == "segment" else k: v for k, v in options.items() if v is not None}
+    chosen = {key: value for key, value in options.items() if value is not None}
     try:
         config = PipelineConfig.model_validate({**dict(defaults), **chosen})
     except ValidationError as exc:
@@ -73,10 +74,8 @@ def examine(path: Path, filename: str, config: PipelineConfig) -> Examined:
         InputError: one of its leaves.
         ConfigError: a format cannot hold the recording's channels.
     """
-    with open_source(path, config.limits) as source:
-        # The upload's own name is the one to show.
-        named = type(source)(source.fd, filename, source.size, source.sha256)
-        probed = probe(named, config.limits, accept_damaged=config.accept_damaged)
+    with open_source(path, config.limits, filename) as source:
+        probed = probe(source, config.limits, accept_damaged=config.accept_damaged)
         check_channels(choose_formats(config.formats), 2 if config.channels == "stereo" else probed.channels)
         return Examined(source.sha256, source.size, probed)
 
@@ -123,9 +122,5 @@ def keep_input(upload: Path, uploads: Path, job: Job) -> None:
     with upload.open("rb") as file:
         os.fsync(file.fileno())
     upload.rename(target)
-    for folder in (target.parent, uploads):
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+    sync_folder(target.parent)
+    sync_folder(uploads)

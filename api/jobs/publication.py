@@ -19,7 +19,7 @@ from types import TracebackType
 from api.jobs.folders import Folders
 from pipeline.errors import ManifestInvalid, OutputUnwritable
 from pipeline.manifest import read_manifest
-from pipeline.scratch import disk_errors
+from pipeline.scratch import disk_errors, sync_folder
 
 
 class AttemptFolder:
@@ -148,8 +148,4 @@ def _move(source: Path, target: Path) -> None:
             if exc.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                 raise
             return
-        fd = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        sync_folder(target.parent)

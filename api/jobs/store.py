@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -55,6 +55,17 @@ class JobFilter:
     text: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+
+
+_PAGE = 200
+
+
+def every_job(store: JobStore, wanted: JobFilter) -> Iterator[Job]:
+    """Walk through all jobs that a filter lets pass, newest first, page by page."""
+    after: str | None = None
+    while page := store.find(wanted, after=after, limit=_PAGE):
+        yield from page
+        after = page[-1].id
 
 
 class JobStore(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from statistics import median
@@ -10,8 +9,8 @@ from typing import Final
 
 from api.errors import QuotaExceeded
 from api.jobs.capacity import USUAL_RATE, predict_room
-from api.jobs.model import Job, JobStatus
-from api.jobs.store import JobFilter, JobStore
+from api.jobs.model import JobStatus
+from api.jobs.store import JobFilter, JobStore, every_job
 from pipeline.codec.probe import Probe
 from pipeline.config import PipelineConfig
 from pipeline.weights.registry import HPSS, get_model_spec
@@ -42,7 +41,7 @@ class Usage:
 
 def usage_of(store: JobStore, owner: str, now: datetime) -> Usage:
     """Add up an owner's jobs."""
-    jobs = list(_pages(store, JobFilter(owner=owner, since=now - _MONTH)))
+    jobs = list(every_job(store, JobFilter(owner=owner, since=now - _MONTH)))
     return Usage(
         jobs_last_day=sum(job.created_at >= now - _DAY for job in jobs),
         audio_s_last_month=sum(job.duration_s or 0.0 for job in jobs),
@@ -114,7 +113,7 @@ def estimate_cost(
         workers: jobs that run at the same time.
     """
     factor, measured = _seconds_per_second(store, config.model, default_model)
-    waiting = list(_pages(store, JobFilter(statuses=(JobStatus.QUEUED, JobStatus.RUNNING))))
+    waiting = list(every_job(store, JobFilter(statuses=(JobStatus.QUEUED, JobStatus.RUNNING))))
     ahead_s = sum((job.duration_s or 0.0) * factor * (1.0 - job.progress) + _START_S for job in waiting)
     # 44.1 kHz stereo at CD quality: for what a header would say, were there one.
     probe = Probe("", "", USUAL_RATE, 2, ("FL", "FR"), duration_s)
@@ -141,10 +140,3 @@ def _seconds_per_second(store: JobStore, model: str, default_model: str) -> tupl
         return median(speeds), True
     networks = max(len(get_model_spec(model).members), 1)
     return _FIRST_GUESS.get(model, _NETWORK_GUESS * networks), False
-
-
-def _pages(store: JobStore, wanted: JobFilter) -> Iterator[Job]:
-    after = None
-    while page := store.find(wanted, after=after, limit=200):
-        yield from page
-        after = page[-1].id
