@@ -2,12 +2,52 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic_core import from_json, to_json
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
+
+
+def _listed(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return [] if value.strip() in {"", "none"} else value.split(",")
+
+
+Names = Annotated[list[Name], BeforeValidator(_listed)]
+"""In JSON an array; in a form names separated by commas, or ``none``."""
+
+_METADATA_BYTES = 16 << 10
+
+
+def _parsed(value: Any) -> Any:
+    return from_json(value) if isinstance(value, str) else value
+
+
+def _storable(value: dict[str, Any]) -> dict[str, Any]:
+    # NaN and infinity are no JSON, and a database's text holds no NUL.
+    text = to_json(value, inf_nan_mode="strings")
+    if len(text) > _METADATA_BYTES:
+        raise ValueError(f"should hold at most {_METADATA_BYTES >> 10} KB")
+    if b"\\u0000" in text or not _is_finite(value):
+        raise ValueError("should hold no NUL character, NaN or infinity")
+    return value
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+Metadata = Annotated[dict[str, Any], BeforeValidator(_parsed), AfterValidator(_storable)]
+"""The user's own JSON object; in a form as text."""
 
 
 class Wire(BaseModel):
@@ -20,19 +60,39 @@ class JobOptions(Wire):
     """What to do with a recording. What is left out is the service's default."""
 
     model: Name | None = Field(default=None, description="See GET /models.")
-    stems: list[Name] | None = Field(
+    stems: Names | None = Field(
         default=None,
         max_length=16,
         description="Default: all of the model's. no_<stem> is the mix without it.",
     )
-    formats: list[Name] | None = Field(default=None, min_length=1, max_length=8)
-    estimators: list[Name] | None = Field(default=None, max_length=32, description="Empty: none.")
+    formats: Names | None = Field(default=None, min_length=1, max_length=8)
+    estimators: Names | None = Field(default=None, max_length=32, description="Default: all. Empty: none.")
     residual: Literal["report", "file", "distribute"] | None = None
     channels: Literal["keep", "stereo"] | None = None
     shifts: int | None = Field(default=None, ge=0, le=10)
     overlap: float | None = Field(default=None, ge=0.0, le=0.9)
     commercial_only: bool | None = None
     accept_damaged: bool | None = None
+
+
+class Submission(JobOptions):
+    """A job: what to do, with which recording, and who is told.
+
+    The recording is the file of a form, or else `url` or `upload_id`.
+    """
+
+    url: str | None = Field(
+        default=None, max_length=2048, description="https, of a host that the operator has allowed."
+    )
+    upload_id: str | None = Field(default=None, max_length=64, description="Of a finished resumable upload.")
+    webhook_url: str | None = Field(default=None, max_length=2048, description="Is told when the job ends.")
+    priority: int = Field(default=0, ge=0, le=9, description="Higher runs first, as far as the key allows.")
+    metadata: Metadata = Field(default_factory=dict, description="Yours; comes back with the job.")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What was chosen of `JobOptions`."""
+        return self.model_dump(include=set(JobOptions.model_fields), exclude_none=True)
 
 
 class StageBody(Wire):

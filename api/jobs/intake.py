@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -20,10 +21,13 @@ from pipeline.codec.probe import Probe, probe
 from pipeline.codec.source import open_source
 from pipeline.config import PipelineConfig
 from pipeline.estimators.registry import select
-from pipeline.scratch import sync_folder
+from pipeline.scratch import disk_errors, sync_folder
 from pipeline.software import VERSION
 from pipeline.stems import choose_stems
 from pipeline.weights.registry import check_licence, get_model_spec
+
+_NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""What link(2) says on a disk that has no second names, such as exFAT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +71,20 @@ def job_config(defaults: PipelineConfig, options: Mapping[str, Any]) -> Pipeline
     return config
 
 
-def examine(path: Path, filename: str, config: PipelineConfig) -> Examined:
+def examine(path: Path, filename: str, config: PipelineConfig, sha256: str | None = None) -> Examined:
     """Look at an upload, so that what is no audio is refused at once.
+
+    Args:
+        path: where it lies.
+        filename: for messages.
+        config: what is to be done with it.
+        sha256: hash of its bytes, where it is known already.
 
     Raises:
         InputError: one of its leaves.
         ConfigError: a format cannot hold the recording's channels.
     """
-    with open_source(path, config.limits, filename) as source:
+    with open_source(path, config.limits, filename, sha256) as source:
         probed = probe(source, config.limits, accept_damaged=config.accept_damaged)
         check_channels(choose_formats(config.formats), 2 if config.channels == "stereo" else probed.channels)
         return Examined(source.sha256, source.size, probed)
@@ -94,6 +104,8 @@ def new_job(
     options: Mapping[str, Any],
     *,
     metadata: Mapping[str, Any],
+    priority: int,
+    webhook_url: str | None,
     max_attempts: int,
 ) -> Job:
     """A job for an examined upload, not yet accepted; its input is to lie at `input_path`."""
@@ -109,6 +121,8 @@ def new_job(
         created_at=datetime.now(UTC),
         options=given,
         metadata=dict(metadata),
+        priority=priority,
+        webhook_url=webhook_url,
         content_key=content_key(owner, examined.sha256, given),
         max_attempts=max_attempts,
         duration_s=examined.probe.claimed_s,
@@ -116,11 +130,25 @@ def new_job(
 
 
 def keep_input(upload: Path, uploads: Path, job: Job) -> None:
-    """Move an upload to its place, durably, before its job is accepted."""
+    """Put an upload at its place, durably, before its job is accepted.
+
+    It stays where it was too, by a second name: whoever sent it can send it again until the job is accepted.
+
+    Raises:
+        DiskFull: no space left.
+        OutputUnwritable: the operating system refuses.
+    """
     target = uploads / str(job.input_path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with upload.open("rb") as file:
-        os.fsync(file.fileno())
-    upload.rename(target)
-    sync_folder(target.parent)
-    sync_folder(uploads)
+    with disk_errors("the upload"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with upload.open("rb") as file:
+            os.fsync(file.fileno())
+        target.unlink(missing_ok=True)  # Of a request that died, and is sent again under its key.
+        try:
+            target.hardlink_to(upload)
+        except OSError as exc:
+            if exc.errno not in _NO_LINKS:
+                raise
+            upload.rename(target)
+        sync_folder(target.parent)
+        sync_folder(uploads)

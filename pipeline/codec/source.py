@@ -43,13 +43,16 @@ class Source:
 
 
 @contextmanager
-def open_source(path: Path, limits: Limits, filename: str | None = None) -> Iterator[Source]:
+def open_source(
+    path: Path, limits: Limits, filename: str | None = None, sha256: str | None = None
+) -> Iterator[Source]:
     """Open a recording and hash it.
 
     Args:
         path: the file.
         limits: how large it may be.
         filename: its name for messages and the manifest; None: the path's.
+        sha256: its hash, where the caller has made it while writing the file.
 
     Raises:
         InputNotFound: there is no such file.
@@ -71,7 +74,7 @@ def open_source(path: Path, limits: Limits, filename: str | None = None) -> Iter
                 f"{name!r} has {info.st_size / 1e6:.0f} MB; the limit is {limits.max_bytes / 1e6:.0f} MB.",
                 "Convert it to FLAC, split it, or raise the limit.",
             )
-        yield Source(fd, printable(name), info.st_size, _hash(fd, name))
+        yield Source(fd, printable(name), info.st_size, sha256 or _hash(fd, name))
     finally:
         os.close(fd)
 

@@ -1,0 +1,194 @@
+"""Takes in the body of a submission: a form with the recording, or JSON that says where it is."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from anyio.to_thread import run_sync
+from fastapi import Request
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from api.errors import InvalidRequest, PayloadTooLarge, UnsupportedMedia
+from api.multipart import FILE_FIELD, FormReader
+from api.schemas import JobOptions, Submission
+from pipeline.codec.source import printable
+from pipeline.scratch import disk_errors
+
+_PIECE_BYTES: Final = 1 << 20
+_JSON_BYTES: Final = 1 << 20
+_HOW: Final = "curl -F file=@song.mp3 does it."
+_LISTS: Final = ("stems", "formats", "estimators")
+_LONGEST_NAME: Final = 255
+
+
+def request_body() -> dict[str, Any]:
+    """The body of a submission for OpenAPI, which cannot see how it is read."""
+    said = Submission.model_json_schema()
+    file = {"type": "string", "format": "binary", "description": "Audio or video of any usual format."}
+    form = {**said, "title": "SubmissionForm", "properties": {FILE_FIELD: file, **said["properties"]}}
+    content = {"multipart/form-data": {"schema": form}, "application/json": {"schema": said}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording on disk that is to become a job's.
+
+    Attributes:
+        path: where it lies.
+        filename: as its owner calls it; printable, and metadata only.
+        sha256: hash of its bytes; None when it was not made on the way.
+    """
+
+    path: Path
+    filename: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a client sent.
+
+    Attributes:
+        submission: what it asks for.
+        folder: of this request, for its files; is removed at its end.
+        recording: the form's file; None: the submission says where it is.
+    """
+
+    submission: Submission
+    folder: Path
+    recording: Recording | None
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal requests."""
+        said = to_json(self.submission.model_dump(exclude_none=True, exclude={"metadata"}))
+        metadata = to_json(self.submission.metadata)
+        sha256 = (self.recording and self.recording.sha256) or ""
+        return hashlib.sha256(b"\n".join([said, metadata, sha256.encode()])).hexdigest()
+
+
+def storable_name(filename: str) -> str:
+    """A user's file name as it is kept: any text of a bounded length that JSON and a database can hold."""
+    name = printable(filename).replace("\0", "\N{REPLACEMENT CHARACTER}")
+    if len(name) > _LONGEST_NAME:  # The end says what kind of file it is.
+        name = f"{name[: _LONGEST_NAME - 17]}…{name[-16:]}"
+    return name or "recording"
+
+
+@asynccontextmanager
+async def received(request: Request, uploads: Path) -> AsyncIterator[Received]:
+    """Take in a submission; whatever of its files is not taken over is removed.
+
+    Args:
+        request: whose body was not read yet.
+        uploads: the folder of recordings.
+
+    Raises:
+        InvalidRequest: the body makes no sense.
+        UnsupportedMedia: it is neither a form nor JSON.
+        PayloadTooLarge: the JSON is longer than any that makes sense.
+        DiskFull: no space left.
+        OutputUnwritable: the operating system refuses.
+    """
+    folder = uploads / f".incoming-{uuid.uuid4()}"
+    await run_sync(_make, folder)
+    try:
+        kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+        if kind == "multipart/form-data":
+            taken = await _read_form(request, folder)
+        elif kind == "application/json":
+            taken = Received(_parsed(await _read_json(request)), folder, None)
+        else:
+            hint = "Send multipart/form-data with the recording as the field `file`, or JSON."
+            raise UnsupportedMedia("The body is neither a form nor JSON.", hint)
+        _check_one_source(taken)
+        yield taken
+    finally:
+        await run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+async def _read_form(request: Request, folder: Path) -> Received:
+    path = folder / "input"
+    reader = await run_sync(FormReader, request.headers["content-type"], path)
+    with reader:
+        async for piece in _pieces(request):
+            await run_sync(reader.feed, piece)
+        await run_sync(reader.finish)
+    recording = None
+    if reader.filename is not None:
+        recording = Recording(path, storable_name(reader.filename), reader.sha256)
+    return Received(_parsed(_joined(reader.fields)), folder, recording)
+
+
+async def _pieces(request: Request) -> AsyncIterator[bytes]:
+    """The body in pieces of a size that is worth a thread's while."""
+    gathered = bytearray()
+    async for chunk in request.stream():
+        gathered += chunk
+        if len(gathered) >= _PIECE_BYTES:
+            yield bytes(gathered)
+            gathered.clear()
+    yield bytes(gathered)
+
+
+async def _read_json(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _JSON_BYTES:
+            raise PayloadTooLarge(f"The JSON may hold {_JSON_BYTES >> 10} KB.", "See /docs for the fields.")
+    return bytes(body)
+
+
+def _joined(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Form fields by name; a list may come as several fields.
+
+    Raises:
+        InvalidRequest: another field comes twice.
+    """
+    values: dict[str, str] = {}
+    for name, value in fields:
+        if name not in values:
+            values[name] = value
+        elif name in _LISTS:
+            values[name] += f",{value}"
+        else:
+            raise InvalidRequest(f"The field {printable(name)} comes twice.", "Send it once.")
+    if values.get("estimators") == "all":
+        del values["estimators"]
+    return values
+
+
+def _parsed(said: bytes | dict[str, Any]) -> Submission:
+    try:
+        if isinstance(said, bytes):
+            return Submission.model_validate_json(said)
+        return Submission.model_validate(said)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        field = f"The field {printable(where)}" if where else "The body"
+        hint = f"The options are {', '.join(JobOptions.model_fields)}; see /docs."
+        raise InvalidRequest(f"{field}: {first['msg']}.", hint) from exc
+
+
+def _check_one_source(taken: Received) -> None:
+    given = [taken.recording, taken.submission.url, taken.submission.upload_id]
+    if sum(source is not None for source in given) != 1:
+        raise InvalidRequest(
+            "A submission needs one recording: a form's field `file`, or `url`, or `upload_id`.", _HOW
+        )
+
+
+def _make(folder: Path) -> None:
+    with disk_errors("the uploads folder"):
+        folder.mkdir(parents=True)
