@@ -32,7 +32,7 @@ _SECRET_TEXTS = (
 _LONGEST = 20_000
 _FILE_BYTES = 20 << 20
 _FILES_KEPT = 5
-_QUIET = ("uvicorn.access", "httpx", "httpcore", "multipart", "python_multipart", "alembic", "numba")
+_QUIET = ("uvicorn.access", "httpx2", "httpcore2", "multipart", "python_multipart", "alembic", "numba")
 
 
 def configure_logging(

@@ -20,7 +20,7 @@ CANARY = "canary-0123456789abcdef"
 def _logging_as_it_was() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in ("httpx", "uvicorn.access", "alembic")}
+    levels = {name: logging.getLogger(name).level for name in ("httpx2", "uvicorn.access", "alembic")}
     root.handlers = []
     yield
     for handler in root.handlers:
