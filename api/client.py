@@ -12,42 +12,41 @@ import json
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import httpx2 as httpx
 
-from api.schemas import HealthBody, JobBody, JobPage, ModelBody
+from api.client_admin import Admin
+from api.client_answers import checked, patiently
+from api.client_uploads import RESUMABLE_BYTES, send
+from api.schemas import (
+    EstimateBody,
+    EstimateRequest,
+    HealthBody,
+    JobBody,
+    JobOptions,
+    JobPage,
+    ModelBody,
+    TicketBody,
+    TicketRequest,
+    UsageBody,
+)
 from pipeline.manifest import Manifest
 
 FINAL = frozenset({"succeeded", "failed", "cancelled", "expired", "erased"})
 _POLL_S = 1.0
 
 
-@dataclass
-class ServiceProblem(Exception):
-    """What the service answered instead.
-
-    Attributes:
-        status: HTTP's.
-        code: stable identifier.
-        detail: what is wrong, and what to do.
-        request_id: for the operator.
-    """
-
-    status: int
-    code: str
-    detail: str
-    request_id: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.detail} ({self.code})"
-
-
 class Client:
     """Talks to one service with one key. A context manager.
+
+    Every method raises `ServiceProblem` where the service refuses, and `httpx.TransportError` where it cannot be
+    reached.
+
+    Attributes:
+        admin: what needs the scope admin.
 
     Args:
         url: of the service.
@@ -57,18 +56,30 @@ class Client:
 
     def __init__(self, url: str, key: str, *, timeout_s: float = 60.0) -> None:
         self._http = httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=timeout_s)
+        self.admin = Admin(self._http)
 
-    def submit(self, recording: Path, *, idempotency_key: str | None = None, **options: Any) -> JobBody:
+    def submit(
+        self,
+        recording: Path,
+        *,
+        idempotency_key: str | None = None,
+        resumable: bool | None = None,
+        **options: Any,
+    ) -> JobBody:
         """Submit a recording.
 
         Args:
             recording: audio or video file; streamed, never held in memory.
-            idempotency_key: makes it safe to send the same request again.
+            idempotency_key: makes it safe to send the same request again; a resumable one always is.
+            resumable: survive broken connections, at the cost of a few more requests; None: when it is large.
             **options: fields of `api.schemas.JobOptions`, lists as comma-separated text; `metadata`: a dict.
 
         Raises:
             ServiceProblem: the service refused it.
+            httpx.TransportError: it could not be reached.
         """
+        if recording.stat().st_size >= RESUMABLE_BYTES if resumable is None else resumable:
+            return self._submit_upload(send(self._http, recording), options)
         fields = {
             k: json.dumps(v) if isinstance(v, dict) else str(v) for k, v in options.items() if v is not None
         }
@@ -77,22 +88,38 @@ class Client:
             answer = self._http.post(
                 "/process", data=fields, files={"file": (recording.name, file)}, headers=headers
             )
-        return JobBody.model_validate(_checked(answer).json())
+        return JobBody.model_validate(checked(answer).json())
+
+    def _submit_upload(self, upload_id: str, options: dict[str, Any]) -> JobBody:
+        said = {k: v for k, v in options.items() if v is not None} | {"upload_id": upload_id}
+        # An upload becomes one job. Where it is sent once more, its equal bytes find that job.
+        headers = {"Idempotency-Key": upload_id}
+        answer = patiently(lambda: self._http.post("/process", json=said, headers=headers))
+        return JobBody.model_validate(answer.json())
 
     def job(self, job_id: str) -> JobBody:
         """Look a job up."""
-        return JobBody.model_validate(_checked(self._http.get(f"/jobs/{job_id}")).json())
+        return JobBody.model_validate(checked(self._http.get(f"/jobs/{job_id}")).json())
 
     def jobs(self, **filters: Any) -> Iterator[JobBody]:
         """All jobs, newest first; `status`, `q`, `since`, `until` narrow them."""
         cursor: str | None = None
         while True:
-            asked = {**filters, **({"cursor": cursor} if cursor else {})}
-            page = JobPage.model_validate(_checked(self._http.get("/jobs", params=asked)).json())
+            page = self.page(cursor, **filters)
             yield from page.jobs
             if page.next_cursor is None:
                 return
             cursor = page.next_cursor
+
+    def page(self, cursor: str | None = None, **filters: Any) -> JobPage:
+        """One page of `jobs`; `limit` says how long.
+
+        Args:
+            cursor: `next_cursor` of the page before.
+            **filters: as of `jobs`.
+        """
+        asked = {**filters, **({"cursor": cursor} if cursor else {})}
+        return JobPage.model_validate(checked(self._http.get("/jobs", params=asked)).json())
 
     def wait(self, job_id: str, listener: Callable[[JobBody], None] | None = None) -> JobBody:
         """Wait until a job has ended.
@@ -111,7 +138,7 @@ class Client:
 
     def manifest(self, job_id: str) -> Manifest:
         """The manifest of a finished job."""
-        return Manifest.model_validate_json(_checked(self._http.get(f"/jobs/{job_id}/manifest")).content)
+        return Manifest.model_validate_json(checked(self._http.get(f"/jobs/{job_id}/manifest")).content)
 
     def download(self, job_id: str, folder: Path) -> Path:
         """Fetch everything that a job published.
@@ -125,7 +152,7 @@ class Client:
         with self._http.stream("GET", f"/jobs/{job_id}/archive") as answer:
             if answer.is_error:
                 answer.read()
-            _checked(answer)
+            checked(answer)
             with archive.open("wb") as file:
                 for chunk in answer.iter_bytes():
                     file.write(chunk)
@@ -136,23 +163,53 @@ class Client:
 
     def cancel(self, job_id: str) -> JobBody:
         """Stop a job."""
-        return JobBody.model_validate(_checked(self._http.post(f"/jobs/{job_id}/cancel")).json())
+        return JobBody.model_validate(checked(self._http.post(f"/jobs/{job_id}/cancel")).json())
 
     def retry(self, job_id: str) -> JobBody:
         """Queue a failed or cancelled job again."""
-        return JobBody.model_validate(_checked(self._http.post(f"/jobs/{job_id}/retry")).json())
+        return JobBody.model_validate(checked(self._http.post(f"/jobs/{job_id}/retry")).json())
 
     def delete(self, job_id: str) -> None:
         """Delete a job and all that it published."""
-        _checked(self._http.delete(f"/jobs/{job_id}"))
+        checked(self._http.delete(f"/jobs/{job_id}"))
 
     def models(self) -> list[ModelBody]:
         """The models that a job may ask for."""
-        return [ModelBody.model_validate(model) for model in _checked(self._http.get("/models")).json()]
+        return [ModelBody.model_validate(model) for model in checked(self._http.get("/models")).json()]
+
+    def estimate(self, duration_s: float, options: JobOptions) -> EstimateBody:
+        """What a job would take, before it is submitted.
+
+        Args:
+            duration_s: of the recording.
+            options: of the job.
+        """
+        wanted = EstimateRequest(duration_s=duration_s, options=options)
+        answer = self._http.post("/estimate", json=wanted.model_dump(exclude_none=True))
+        return EstimateBody.model_validate(checked(answer).json())
+
+    def usage(self) -> UsageBody:
+        """Whose key it is, what it may do, and what was used."""
+        return UsageBody.model_validate(checked(self._http.get("/usage")).json())
+
+    def ticket(self, path: str, expires_s: int | None = None) -> TicketBody:
+        """A short-lived permission for a browser.
+
+        Args:
+            path: what it opens, as `api.schemas.TicketRequest` says.
+            expires_s: seconds; None: the service's default.
+        """
+        wanted = TicketRequest(path=path, expires_s=expires_s)
+        answer = self._http.post("/tickets", json=wanted.model_dump(exclude_none=True))
+        return TicketBody.model_validate(checked(answer).json())
+
+    def spectrogram(self, job_id: str) -> bytes:
+        """A picture of the recording's spectrum over time, as PNG."""
+        return checked(self._http.get(f"/jobs/{job_id}/spectrogram")).content
 
     def health(self) -> HealthBody:
         """How the service is."""
-        return HealthBody.model_validate(_checked(self._http.get("/health")).json())
+        return HealthBody.model_validate(checked(self._http.get("/health")).json())
 
     def close(self) -> None:
         """Close the connections."""
@@ -165,17 +222,3 @@ class Client:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _checked(answer: httpx.Response) -> httpx.Response:
-    if not answer.is_error:
-        return answer
-    try:
-        problem = answer.json()
-    except ValueError:
-        problem = {}
-    hint = problem.get("hint") or ""
-    detail = f"{problem.get('detail') or f'HTTP {answer.status_code}'} {hint}".strip()
-    raise ServiceProblem(
-        answer.status_code, problem.get("code", "unknown"), detail, problem.get("request_id")
-    )
