@@ -14,8 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import ManifestInvalid
 
-SCHEMA_VERSION: Final = "1.0"
-"""``major.minor``: a new optional field raises minor, anything else raises major."""
+SCHEMA_VERSION: Final = "1.1"
+"""``major.minor``: a new optional field raises minor, anything else raises major.
+
+1.1 added `Separation.reused`.
+"""
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -61,6 +64,11 @@ class Separation(Record):
     residual_db: float | None = Field(
         description="Null test: energy of mix - sum(stems) relative to the mix, in dB; -200 when there is "
         "none, null when not all stems were made."
+    )
+    reused: Fraction = Field(
+        default=0.0,
+        description="How much of it an earlier job with the same recording had made: 0 none, 1 all. "
+        "The stems are the same, bit for bit.",
     )
 
 
@@ -220,7 +228,7 @@ class Notice(Record):
 class Manifest(Record):
     """The record of a finished job. Its presence in a folder means that the job is complete."""
 
-    schema_version: Literal["1.0"] = "1.0"
+    schema_version: Literal["1.0", "1.1"] = "1.1"
     job_id: str
     status: Literal["succeeded"] = "succeeded"
     created_at: datetime

@@ -19,7 +19,7 @@ from pipeline.codec.formats import Format, check_channels, choose_formats
 from pipeline.codec.probe import Probe, probe
 from pipeline.codec.source import Source, open_source
 from pipeline.config import PipelineConfig
-from pipeline.errors import MemoryExhausted, PipelineError
+from pipeline.errors import InputChanged, MemoryExhausted, PipelineError
 from pipeline.estimators.base import Estimator, Recording
 from pipeline.estimators.registry import select
 from pipeline.layout import fold_matrix
@@ -70,10 +70,12 @@ def run(
     *,
     job_id: str | None = None,
     filename: str | None = None,
+    sha256: str | None = None,
     created_at: datetime | None = None,
     progress: Progress | None = None,
     cancel: CancelToken | None = None,
     checkpoint: Path | None = None,
+    kept: Path | None = None,
     warm: WarmModel | None = None,
 ) -> Manifest:
     """Take a recording apart.
@@ -87,12 +89,15 @@ def run(
         config: what to do.
         job_id: name of the folder; None: a new UUID.
         filename: of the recording, as the user knows it; None: the path's.
+        sha256: of the recording, where it is known: a disk may have damaged it since. None: whatever it is.
         created_at: when the job was asked for; None: now.
         progress: is told every step.
         cancel: stops the job within one segment.
-        checkpoint: file in which an interrupted separation leaves what it has made, and from which the same
-            job goes on, bit for bit; removed when the job succeeds and kept when it does not. None: a job
-            always begins anew.
+        checkpoint: file in which a separation leaves what it has made, and from which the same job goes on,
+            bit for bit; a model of several independent networks makes one for each, named after it. It is
+            the caller's to remove. None: a job always begins anew.
+        kept: folder of checkpoints of finished jobs, as `pipeline.checkpoint.Checkpoint` takes it: a
+            separation that is there is not computed again.
         warm: keeps the model loaded from one job to the next.
 
     Returns:
@@ -113,6 +118,8 @@ def run(
         open_source(source, config.limits, filename) as opened,
         Workspace(out_dir, job_id) as work,
     ):
+        if sha256 not in (None, opened.sha256):
+            raise InputChanged(f"{opened.filename!r} is not what was sent.", "Check the disk; send it again.")
         job = _Job(
             config,
             spec,
@@ -131,7 +138,7 @@ def run(
             decoded = _decode(job, opened, probed)
             mix = _folded(job, decoded.audio)
             job.progress.duration_s = mix.duration_s
-            resumable = _checkpoint(job, checkpoint, opened, mix) if checkpoint else None
+            resumable = _checkpoint(job, checkpoint, kept, opened, mix) if checkpoint else None
         with _stage(job, "separate"):
             separator, separated = _separate(job, mix, resumable)
         with _stage(job, "estimate"):
@@ -146,7 +153,7 @@ def run(
             started_at=started_at,
             finished_at=datetime.now(UTC),
             input=_input(opened, probed, decoded),
-            separation=_separation(job, separator, separated, gain_db),
+            separation=_separation(job, separator, separated, gain_db, resumable),
             analysis=analysis,
             artifacts=artifacts,
             stages=job.stages,
@@ -154,8 +161,6 @@ def run(
             warnings=job.notices,
         )
         work.publish(manifest)
-        if resumable is not None:
-            resumable.remove()
         job.progress.step(1.0)
         return manifest
 
@@ -191,7 +196,7 @@ def _folded(job: _Job, mix: Audio) -> Audio:
         return writer.audio(mix.sample_rate, ("FL", "FR"))
 
 
-def _checkpoint(job: _Job, path: Path, source: Source, mix: Audio) -> Checkpoint:
+def _checkpoint(job: _Job, path: Path, kept: Path | None, source: Source, mix: Audio) -> Checkpoint:
     binding = {
         "input_sha256": source.sha256,
         "channels": job.config.channels,
@@ -201,7 +206,7 @@ def _checkpoint(job: _Job, path: Path, source: Source, mix: Audio) -> Checkpoint
         "model": job.spec.name,
         "software": software_versions(),
     }
-    return Checkpoint(path, binding, job.progress.resume)
+    return Checkpoint(path, binding, job.progress.resume, kept)
 
 
 def _separate(job: _Job, mix: Audio, checkpoint: Checkpoint | None) -> tuple[Separator, Separated]:
@@ -311,7 +316,9 @@ def _input(source: Source, probed: Probe, decoded: Decoded) -> Input:
     )
 
 
-def _separation(job: _Job, separator: Separator, separated: Separated, gain_db: float) -> Separation:
+def _separation(
+    job: _Job, separator: Separator, separated: Separated, gain_db: float, checkpoint: Checkpoint | None
+) -> Separation:
     config = job.config
     asked = {"stems": list(job.stems), "residual": config.residual, "channels": config.channels}
     return Separation(
@@ -325,6 +332,7 @@ def _separation(job: _Job, separator: Separator, separated: Separated, gain_db: 
         parameters={**separator.parameters, **asked},
         gain_db=round(gain_db, 4),
         residual_db=None if separated.residual_db is None else round(separated.residual_db, 2),
+        reused=round(checkpoint.reused, 4) if checkpoint else 0.0,
     )
 
 

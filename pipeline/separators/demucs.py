@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from pipeline.audio import Audio, FloatArray
 from pipeline.checkpoint import Checkpoint
@@ -36,6 +39,25 @@ _SHIFT_S: Final = 0.5
 """Largest random shift in seconds: demucs' own."""
 _SEED: Final = 0
 """Shifts are random but the same for every job: equal input gives equal bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Networks that make some of the stems, whatever the others of the bag do.
+
+    Attributes:
+        members: their places in the bag.
+        stems: indices of what they make, among the model's.
+        networks: the networks.
+        shares: of each in each of those stems.
+        shifts: samples by which each network's passes begin early.
+    """
+
+    members: list[int]
+    stems: list[int]
+    networks: list[Any]
+    shares: list[list[float]]
+    shifts: list[list[int]]
 
 
 class DemucsSeparator:
@@ -70,9 +92,6 @@ class DemucsSeparator:
         self.complete = len(made) == len(names)
         self.weights_sha256: str | None = loaded.content_sha256
         self.device = device
-        self._made = made
-        self._shares = [[loaded.shares[m][i] for i in made] for m in run]
-        self._networks: list[Any] = [loaded.networks[m].to(device) for m in run]
         self._sample_rate = loaded.sample_rate
         self._transformer = HTDemucs
         self._fixed_window = config.segment_s is not None
@@ -87,7 +106,21 @@ class DemucsSeparator:
         self._overlap = config.overlap
         shift_max = int(_SHIFT_S * self._sample_rate)
         draw = random.Random(_SEED)  # noqa: S311 - no secret
-        self._shifts = [[draw.randint(0, shift_max) - shift_max for _ in range(config.shifts)] for _ in run]
+        # Drawn for all, so that a network gives the same whichever others are run.
+        shifts = [
+            [draw.randint(0, shift_max) - shift_max for _ in range(config.shifts)] for _ in loaded.shares
+        ]
+        self._names = names
+        self._parts = [
+            _Part(
+                members,
+                stems,
+                [loaded.networks[m].to(device) for m in members],
+                [[loaded.shares[m][i] for i in stems] for m in members],
+                [shifts[m] for m in members],
+            )
+            for members, stems in _independent(loaded.shares, run, made)
+        ]
         self.parameters: dict[str, Any] = {
             "segment_s": round(segment_s, 4),
             "overlap": config.overlap,
@@ -109,29 +142,60 @@ class DemucsSeparator:
         heard = NormalisedMix(self._at_model_rate(mix, scratch / "heard.f32"), stereo_pairs(labelled(mix)))
         rows = len(self.stems) * mix.channels
         with _memory_errors(), fused_attention(), torch.inference_mode():
-
-            def blocks_from(begin: int) -> Iterator[FloatArray]:
-                return (block.numpy() for block in self._estimates(heard, step, cancel, begin))
-
-            if checkpoint is None:
-                estimates = blocks_from(0)
-            else:
-                lead = (len(heard.mean), len(self.stems), 2)
-                estimates = checkpoint.resume(blocks_from, lead, heard.length, self._binding())
+            estimates = self._estimates(heard, step, cancel, checkpoint)
             stems = (heard.restore(block) for block in estimates)
             # Every channel of every stem is a row, so that one converter serves them all.
             flat = (block.reshape(rows, -1) for block in stems)
             for block in resample(flat, self._sample_rate, mix.sample_rate, heard.length, mix.length):
                 yield block.reshape(len(self.stems), mix.channels, -1)
 
-    def _binding(self) -> dict[str, Any]:
-        """What decides every bit of the estimates of a given recording."""
+    def _estimates(
+        self,
+        heard: NormalisedMix,
+        step: Callable[[float], None],
+        cancel: CancelToken,
+        checkpoint: Checkpoint | None = None,
+    ) -> Iterator[FloatArray]:
+        """Run all parts side by side: float32 (pairs, stems, 2, n), normalised."""
+        count = _Counter(step, cancel)
+        names = ["-".join(self._names[i] for i in part.stems) for part in self._parts]
+        checkpoints = checkpoint.split(names) if checkpoint else [None] * len(names)
+        streams = [
+            self._resumed(part, heard, count, its) for part, its in zip(self._parts, checkpoints, strict=True)
+        ]
+        if len(streams) == 1:
+            yield from streams[0]
+            return
+        order = np.argsort([i for part in self._parts for i in part.stems])
+        for blocks in lockstep(streams):
+            yield np.concatenate(blocks, axis=1)[:, order]
+
+    def _resumed(
+        self, part: _Part, heard: NormalisedMix, count: _Counter, checkpoint: Checkpoint | None
+    ) -> Iterator[FloatArray]:
+        def blocks_from(begin: int) -> Iterator[FloatArray]:
+            return (block.numpy() for block in self._part_estimates(part, heard, count, begin))
+
+        if checkpoint is None:
+            return blocks_from(0)
+        lead = (len(heard.mean), len(part.stems), 2)
+        return checkpoint.resume(blocks_from, lead, heard.length, self._binding(part, heard))
+
+    def _binding(self, part: _Part, heard: NormalisedMix) -> dict[str, Any]:
+        """What decides every bit of a part's estimates of a given recording, and what they mean."""
         import torch
 
         return {
-            "stems": self.stems,
+            "stems": [self._names[i] for i in part.stems],
+            # With these `pipeline.preview` makes stems of the estimates.
+            "sample_rate": self._sample_rate,
+            "pairs": heard.pairs,
+            "mean": heard.mean.ravel().tolist(),
+            "std": heard.std.ravel().tolist(),
             "weights_sha256": self.weights_sha256,
-            "shares": self._shares,
+            "members": part.members,
+            "shares": part.shares,
+            "shifts": part.shifts,
             "device": torch.cuda.get_device_name() if self.device == "cuda" else self.device,
             # Kernels and the order of their sums depend on these.
             "cpu": torch.backends.cpu.get_cpu_capability(),
@@ -148,18 +212,18 @@ class DemucsSeparator:
                 writer.write(block)
             return writer.audio(self._sample_rate, mix.speakers)
 
-    def _estimates(
-        self, heard: NormalisedMix, step: Callable[[float], None], cancel: CancelToken, begin: int = 0
+    def _part_estimates(
+        self, part: _Part, heard: NormalisedMix, count: _Counter, begin: int
     ) -> Iterator[torch.Tensor]:
-        """Average the networks and shifts.
+        """Average the networks and shifts of a part.
 
         Every pass has segments of its own. All begin at the same sample: each repeats those of its segments
         that reach it from before.
 
         Args:
+            part: the networks.
             heard: the recording.
-            step: told the fraction done.
-            cancel: looked at before every segment.
+            count: of all parts' segments.
             begin: first sample wanted.
 
         Yields:
@@ -167,15 +231,15 @@ class DemucsSeparator:
         """
         import torch
 
-        passes = [(m, start) for m, starts in enumerate(self._shifts) for start in starts or [0]]
+        passes = [(m, start) for m, starts in enumerate(part.shifts) for start in starts or [0]]
         stride = segment_stride(self._segment, self._overlap)
         firsts = [first_segment(begin - start, self._segment, stride) for _, start in passes]
         total = sum(-(-(heard.length - start) // stride) for _, start in passes)
-        count = _Counter(total, sum(firsts), step, cancel)
+        count.begin(total, sum(firsts))
         streams = [
             skip(
                 overlap_add(
-                    partial(self._run, self._networks[m], heard, count),
+                    partial(self._run, part, m, heard, count),
                     start,
                     heard.length,
                     self._segment,
@@ -186,26 +250,41 @@ class DemucsSeparator:
             )
             for (m, start), first in zip(passes, firsts, strict=True)
         ]
-        shifts = max(len(self._shifts[0]), 1)
-        shares = torch.tensor(self._shares)[:, :, None, None]
+        shifts = max(len(part.shifts[0]), 1)
+        shares = torch.tensor(part.shares)[:, :, None, None]
         for blocks in lockstep(streams):
             # Sums in the order that demucs takes: floats depend on it.
             outs = [_sum(blocks[i : i + shifts]) / shifts for i in range(0, len(blocks), shifts)]
             yield _sum([out * share for out, share in zip(outs, shares, strict=True)]) / shares.sum(dim=0)
 
     def _run(
-        self, network: Any, heard: NormalisedMix, count: _Counter, position: int, n: int
+        self, part: _Part, member: int, heard: NormalisedMix, count: _Counter, position: int, n: int
     ) -> torch.Tensor:
         count.before()
+        network = part.networks[member]
         wanted = n
         if isinstance(network, self._transformer):
             wanted = self._segment if self._fixed_window else network.valid_length(n)
         window = padded_window(heard, position, n, wanted).to(self.device)
-        out: torch.Tensor = network(window)[:, self._made]
+        out: torch.Tensor = network(window)[:, part.stems]
         excess = out.shape[-1] - n
         out = out[..., excess // 2 : excess // 2 + n].cpu()
         count.after()
         return out
+
+
+def _independent(
+    shares: Sequence[Sequence[float]], run: list[int], made: list[int]
+) -> list[tuple[list[int], list[int]]]:
+    """Sort networks and the stems that they make so that no stem needs networks of two groups."""
+    groups: list[tuple[set[int], list[int]]] = []
+    for stem in made:
+        members, stems = {m for m in run if shares[m][stem]}, [stem]
+        for group in [group for group in groups if group[0] & members]:
+            groups.remove(group)
+            members, stems = members | group[0], sorted([*group[1], *stems])
+        groups.append((members, stems))
+    return [(sorted(members), stems) for members, stems in groups]
 
 
 def _sum(parts: list[torch.Tensor]) -> torch.Tensor:
@@ -218,8 +297,12 @@ def _sum(parts: list[torch.Tensor]) -> torch.Tensor:
 class _Counter:
     """Counts segments: looks for a cancel before each and reports the fraction after it."""
 
-    def __init__(self, total: int, done: int, step: Callable[[float], None], cancel: CancelToken) -> None:
-        self._total, self._done, self._step, self._cancel = total, done, step, cancel
+    def __init__(self, step: Callable[[float], None], cancel: CancelToken) -> None:
+        self._total, self._done, self._step, self._cancel = 0, 0, step, cancel
+
+    def begin(self, total: int, done: int) -> None:
+        self._total += total
+        self._done += done
 
     def before(self) -> None:
         self._cancel.check()

@@ -62,7 +62,8 @@ class HpssSeparator:
         if checkpoint is None:
             return blocks_from(0)
         lead = (len(self.stems), mix.channels)
-        return checkpoint.resume(blocks_from, lead, mix.length, {"parameters": self.parameters})
+        binding = {"stems": self.stems, "parameters": self.parameters}
+        return checkpoint.resume(blocks_from, lead, mix.length, binding)
 
     def _blocks(
         self, mix: Audio, step: Callable[[float], None], cancel: CancelToken, begin: int

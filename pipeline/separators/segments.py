@@ -7,8 +7,8 @@ segment reaches it, so memory is bounded by one segment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from pipeline.audio import Audio, FloatArray
 
 if TYPE_CHECKING:
     import torch
+
+_Block = TypeVar("_Block", "torch.Tensor", FloatArray)
 
 
 class NormalisedMix:
@@ -31,6 +33,7 @@ class NormalisedMix:
 
     def __init__(self, mix: Audio, pairs: tuple[tuple[int, int], ...]) -> None:
         self._mix = mix
+        self.pairs = pairs
         self._left = [a for a, _ in pairs]
         self._right = [b for _, b in pairs]
         self.length = mix.length
@@ -61,14 +64,7 @@ class NormalisedMix:
         Returns:
             float32 (stems, channels, n) at the mix's level. Every stem gets the mix's mean, as in demucs.
         """
-        stems = stems * self.std[:, None] + self.mean[:, None]
-        out = np.empty((stems.shape[1], self._mix.channels, stems.shape[3]), dtype=np.float32)
-        for pair, (left, right) in enumerate(zip(self._left, self._right, strict=True)):
-            if left == right:
-                out[:, left] = stems[pair].mean(axis=1)
-            else:
-                out[:, left], out[:, right] = stems[pair, :, 0], stems[pair, :, 1]
-        return out
+        return to_channels(stems * self.std[:, None] + self.mean[:, None], self.pairs)
 
     def _statistics(self) -> tuple[FloatArray, FloatArray]:
         total = np.zeros(len(self._left))
@@ -85,6 +81,26 @@ class NormalisedMix:
             mean.reshape(shape).astype(np.float32),
             (np.sqrt(variance) + 1e-8).reshape(shape).astype(np.float32),
         )
+
+
+def to_channels(stems: FloatArray, pairs: Sequence[tuple[int, int]]) -> FloatArray:
+    """Bring pairs back to channels.
+
+    Args:
+        stems: float32 (pairs, stems, 2, n).
+        pairs: channel indices that were heard together.
+
+    Returns:
+        float32 (stems, channels, n).
+    """
+    channels = len({channel for pair in pairs for channel in pair})
+    out = np.empty((stems.shape[1], channels, stems.shape[3]), dtype=np.float32)
+    for pair, (left, right) in enumerate(pairs):
+        if left == right:
+            out[:, left] = stems[pair].mean(axis=1)
+        else:
+            out[:, left], out[:, right] = stems[pair, :, 0], stems[pair, :, 1]
+    return out
 
 
 def padded_window(mix: NormalisedMix, start: int, length: int, wanted: int) -> torch.Tensor:
@@ -166,13 +182,13 @@ def skip(stream: Iterator[torch.Tensor], samples: int) -> Iterator[torch.Tensor]
             yield block[..., cut:]
 
 
-def lockstep(streams: list[Iterator[torch.Tensor]]) -> Iterator[list[torch.Tensor]]:
+def lockstep(streams: list[Iterator[_Block]]) -> Iterator[list[_Block]]:
     """Walk through several streams of equal length whose blocks end at different places.
 
     Yields:
         One block (..., n) a stream, all of the same length.
     """
-    held: list[torch.Tensor | None] = [None] * len(streams)
+    held: list[_Block | None] = [None] * len(streams)
     while True:
         for i, stream in enumerate(streams):
             if held[i] is None:

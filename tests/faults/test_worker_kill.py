@@ -175,12 +175,20 @@ def kill_at_random(
     kills: int, seed: int, start: Start, store: SqlJobStore, folders: Folders, recording: Path
 ) -> None:
     rng = random.Random(seed)
-    jobs = [submit(store, folders, recording, max_attempts=1000) for _ in range(6)]
+    jobs: list[Job] = []
+
+    def one_more() -> None:
+        # Each owner's second job uses what the first has separated.
+        owner = f"owner {len(jobs) // 2}"
+        jobs.append(submit(store, folders, recording, max_attempts=1000, owner=owner))
+
+    for _ in range(6):
+        one_more()
     at: set[str | None] = set()
     killed = 0
     while killed < kills:
         if not counts(store) & {JobStatus.QUEUED, JobStatus.RUNNING}:
-            jobs.append(submit(store, folders, recording, max_attempts=1000))
+            one_more()
         process = start(f"worker-{killed}")
         assert said(process) == "ready"
         time.sleep(rng.uniform(0.0, 1.6))  # The instant of the kill, not a wait for anything.
@@ -225,7 +233,8 @@ def test_kills_at_the_borders_of_every_stage_lose_no_job(
     recording = write_wav(tmp_path / "song.wav", music(1.0))
     jobs = []
     for instant in INSTANTS:
-        jobs.append(submit(store, folders, recording, max_attempts=1000))
+        # Each with an owner of its own, whom no earlier job saves the separation.
+        jobs.append(submit(store, folders, recording, max_attempts=1000, owner=instant))
         assert start("victim", instant).wait() == -signal.SIGKILL, instant
         assert len(find_jobs(folders.outputs)) <= len(jobs)
     finish(start, store)

@@ -29,7 +29,8 @@ def ours(
     separator = DemucsSeparator(loaded(networks, shares), config, SOURCES, "cpu")
     heard = NormalisedMix(audio, ((0, 1),))
     with torch.inference_mode():
-        return torch.cat(list(separator._estimates(heard, lambda _: None, CancelToken())), dim=-1)[0]
+        blocks = list(separator._estimates(heard, lambda _: None, CancelToken()))
+    return torch.from_numpy(np.concatenate(blocks, axis=-1)[0])
 
 
 def normalised(audio: Audio) -> torch.Tensor:
