@@ -38,13 +38,21 @@ def create(
     quota: Annotated[
         str, typer.Option(help="Such as jobs=50,minutes=600: jobs a day, minutes of audio a month.")
     ] = "",
+    priority: Annotated[
+        int, typer.Option(help="Highest that its jobs may ask for, 0 to 9: higher runs first.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it, this once, on standard output."""
     with told(), open_services() as services:
         keys = KeyStore(services.engine, services.secret)
         made, key = keys.create(
-            name, owner=owner, scopes=_scopes(scopes), quota=_quota(quota), expires_days=expires_days
+            name,
+            owner=owner,
+            scopes=_scopes(scopes),
+            quota=_quota(quota),
+            max_priority=priority,
+            expires_days=expires_days,
         )
         audited(services, "key.create", f"{made.name} for {made.owner}: {_listed(made)}", made.id)
     if as_json:
@@ -67,12 +75,12 @@ def list_keys(
         typer.echo(json.dumps([_described(key) for key in shown], indent=2))
         return
     table = Table(box=None, pad_edge=False)
-    for heading in ("id", "name", "owner", "begins", "scopes", "state", "created", "last used"):
+    for heading in ("id", "name", "owner", "begins", "scopes", "priority", "state", "created", "last used"):
         # An id that is broken over two lines cannot be copied.
         table.add_column(heading, overflow="fold", no_wrap=heading == "id")
     for key in shown:
         cells = (
-            key.id, key.name, key.owner, key.shown, _listed(key), _state(key),
+            key.id, key.name, key.owner, key.shown, _listed(key), str(key.max_priority), _state(key),
             _day(key.created_at), _day(key.last_used_at),
         )  # fmt: skip
         table.add_row(*(escape(one_line(cell)) for cell in cells))
@@ -123,9 +131,7 @@ def _quota(text: str) -> Quota:
 
 
 def _state(key: ApiKey) -> str:
-    if key.revoked_at is not None:
-        return "revoked"
-    return "expired" if key.expires_at is not None and key.expires_at <= datetime.now(UTC) else "valid"
+    return key.state(datetime.now(UTC))
 
 
 def _listed(key: ApiKey) -> str:
@@ -150,6 +156,7 @@ def _described(key: ApiKey) -> dict[str, object]:
         "state": _state(key),
         "jobs_per_day": key.quota.jobs_per_day,
         "audio_s_per_month": key.quota.audio_s_per_month,
+        "max_priority": key.max_priority,
         "created_at": iso(key.created_at),
         "expires_at": iso(key.expires_at),
         "revoked_at": iso(key.revoked_at),

@@ -1,89 +1,65 @@
-"""Prometheus metrics, fed by what the store tells: the same figures whoever did the work."""
+"""Prometheus metrics: what happened to jobs comes from the database, so that every process tells the same."""
 
 from __future__ import annotations
 
+import logging
 import shutil
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from math import isinf
 from pathlib import Path
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
+from sqlalchemy import Connection, Engine
 
-from api.jobs.model import JobEvent, JobStatus
+from api.jobs.model import JobStatus
 from api.jobs.store import JobStore
+from api.jobs.totals import TOTALS, Total, counted, distributed
+from api.jobs.workers import WorkerRegister
+from api.transactions import reading
+from pipeline.errors import PipelineError
 
-_ENDED = {JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED}
-_JOB_BUCKETS = (1, 2, 5, 10, 20, 30, 60, 120, 180, 300, 600, 1200, 1800, 3600, 7200)
-_STAGE_BUCKETS = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
-_HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-_FACTOR_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32)
-_FOLLOW_S = 1.0
+log = logging.getLogger(__name__)
+
+_HTTP_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Metrics:
     """One registry per app.
 
+    What concerns jobs is read from the database with every scrape: it survives restarts, and is the same in
+    all processes that share the database, so that a query takes the largest of them and not their sum.
+    Requests and uploads are this process's own.
+
     Args:
+        engine: of the database.
         store: the jobs.
         disk: folder whose disk is watched.
     """
 
-    def __init__(self, store: JobStore, disk: Path) -> None:
+    def __init__(self, engine: Engine, store: JobStore, disk: Path) -> None:
         self.registry = CollectorRegistry()
-        self._store = store
-        self._disk = disk
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self.processed = Counter("audio_processing", "Jobs that ended.", ["status"], registry=self.registry)
-        self.failures = Counter(
-            "audio_processing_failures", "Jobs that failed, by error code.", ["code"], registry=self.registry
-        )
-        self.seconds = Histogram(
-            "audio_processing_seconds",
-            "Seconds from the start of the last attempt to the end of the job.",
-            buckets=_JOB_BUCKETS,
-            registry=self.registry,
-        )
-        self.stage_seconds = Histogram(
-            "audio_stage_seconds",
-            "Seconds of a stage.",
-            ["stage"],
-            buckets=_STAGE_BUCKETS,
-            registry=self.registry,
-        )
-        self.speed = Histogram(
-            "audio_real_time_factor",
-            "Seconds of audio per second of processing.",
-            buckets=_FACTOR_BUCKETS,
-            registry=self.registry,
-        )
+        self._engine, self._store, self._disk = engine, store, disk
+        self._register = WorkerRegister(engine)
         self.upload_bytes = Counter(
             "audio_upload_bytes", "Bytes of accepted recordings.", registry=self.registry
         )
+        self.repeated = Counter(
+            "audio_jobs_repeated",
+            "Submissions that were answered with a job that was there.",
+            registry=self.registry,
+        )
         self.http_seconds = Histogram(
             "http_request_seconds",
-            "Seconds until the answer began.",
+            "Seconds until the answer was sent.",
             ["method", "route", "status"],
             buckets=_HTTP_BUCKETS,
             registry=self.registry,
         )
-        for status in _ENDED:
-            self.processed.labels(status.value)  # Shown as 0 before the first, so that rates work.
         self.registry.register(self)
-
-    def start(self) -> None:
-        """Begin to follow the store's events, from the first: the totals survive a restart."""
-        self._thread = threading.Thread(target=self._follow, name="metrics", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop following."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""
@@ -93,41 +69,76 @@ class Metrics:
         """The text that Prometheus reads."""
         return generate_latest(self.registry)
 
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: so that registering does not ask the database."""
+        return iter(())
+
     def collect(self) -> Iterator[Metric]:
-        """Figures that are read when they are asked for."""
-        counts = self._store.counts()
-        yield GaugeMetricFamily("audio_queue_depth", "Jobs that wait.", counts.get(JobStatus.QUEUED, 0))
-        yield GaugeMetricFamily("audio_jobs_in_progress", "Jobs that run.", counts.get(JobStatus.RUNNING, 0))
+        """Figures that are read when they are asked for; without a database, those that need none."""
+        try:
+            found = [*self._totals(), *self._queue(), *self._workers()]
+        except PipelineError as exc:
+            said = {"action": "metrics_incomplete", "code": exc.code}
+            log.warning("metrics without the database: %s", exc.message, extra=said)
+            found = []
+        yield from found
+        yield _gauge("audio_database_up", "Whether the database answers: 1 or 0.", float(bool(found)))
+        usage = shutil.disk_usage(self._disk)
+        yield _gauge("audio_disk_free_bytes", "Free bytes on the data disk.", usage.free)
+        yield _gauge("audio_disk_size_bytes", "Size of the data disk in bytes.", usage.total)
+
+    def _totals(self) -> Iterator[Metric]:
+        with reading(self._engine) as connection:
+            for total in TOTALS:
+                yield _histogram(connection, total) if total.buckets else _counter(connection, total)
+
+    def _queue(self) -> Iterator[Metric]:
+        counts = self._store.counts((JobStatus.QUEUED, JobStatus.RUNNING))
+        yield _gauge(
+            "audio_queue_depth",
+            "Jobs that wait, those that rest after a failure included.",
+            counts[JobStatus.QUEUED],
+        )
+        yield _gauge("audio_jobs_in_progress", "Jobs that run.", counts[JobStatus.RUNNING])
         oldest = self._store.oldest_queued()
         waited = 0.0 if oldest is None else max((datetime.now(UTC) - oldest).total_seconds(), 0.0)
-        yield GaugeMetricFamily(
-            "audio_queue_oldest_seconds", "Seconds that the first in the queue waits.", waited
+        yield _gauge(
+            "audio_queue_oldest_seconds", "Seconds that the job waits that could run for longest.", waited
         )
-        usage = shutil.disk_usage(self._disk)
-        yield GaugeMetricFamily("audio_disk_free_bytes", "Free bytes on the data disk.", usage.free)
-        yield GaugeMetricFamily("audio_disk_size_bytes", "Size of the data disk in bytes.", usage.total)
 
-    def _follow(self) -> None:
-        after = 0
-        while not self._stop.wait(_FOLLOW_S):
-            while events := self._store.events(None, after, limit=500):
-                after = events[-1].id
-                for event in events:
-                    self._count(event)
+    def _workers(self) -> Iterator[Metric]:
+        workers = self._register.alive()
+        yield _gauge("audio_workers", "Worker processes that are there.", len(workers))
+        busy = sum(worker.job_id is not None for worker in workers)
+        yield _gauge("audio_workers_busy", "Worker processes that run a job.", busy)
+        memory = sum(worker.memory_bytes for worker in workers)
+        yield _gauge("audio_workers_memory_bytes", "Resident memory of all worker processes.", memory)
+        loaded = GaugeMetricFamily(
+            "model_loaded", "Worker processes that keep a model loaded.", labels=["model"]
+        )
+        for model in sorted({worker.model for worker in workers if worker.model is not None}):
+            loaded.add_metric([model], sum(worker.model == model for worker in workers))
+        yield loaded
 
-    def _count(self, event: JobEvent) -> None:
-        if event.kind not in _ENDED:
-            return
-        job = self._store.get(event.job_id)
-        self.processed.labels(event.kind).inc()
-        if job is None:
-            return
-        if job.error is not None and event.kind == JobStatus.FAILED:
-            self.failures.labels(job.error.code).inc()
-        if job.started_at is not None and job.finished_at is not None and event.kind == JobStatus.SUCCEEDED:
-            took = (job.finished_at - job.started_at).total_seconds()
-            self.seconds.observe(took)
-            if job.duration_s and took > 0:
-                self.speed.observe(job.duration_s / took)
-        for stage in job.stages:
-            self.stage_seconds.labels(stage.name).observe(stage.seconds)
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value)
+
+
+def _counter(connection: Connection, total: Total) -> Metric:
+    family = CounterMetricFamily(total.name, total.help, labels=_labels(total))
+    for label, value in counted(connection, total).items():
+        family.add_metric([label] if total.label else [], value)
+    return family
+
+
+def _histogram(connection: Connection, total: Total) -> Metric:
+    family = HistogramMetricFamily(total.name, total.help, labels=_labels(total))
+    for label, found in distributed(connection, total).items():
+        buckets = [("+Inf" if isinf(bound) else str(bound), number) for bound, number in found.counts]
+        family.add_metric([label] if total.label else [], buckets, found.sum)
+    return family
+
+
+def _labels(total: Total) -> list[str]:
+    return [] if total.label is None else [total.label]

@@ -19,17 +19,18 @@ from api.jobs.model import Job, JobStatus
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.store import Claim
 from api.migrate import upgrade
+from api.transactions import DatabaseTime
 from pipeline.config import PipelineConfig
 from pipeline.progress import Progress
 
 FAST = PipelineConfig(model="hpss", estimators=())
 
 
-def open_store(folders: Folders) -> SqlJobStore:
-    """The store of a data folder; its tables are made if need be."""
+def open_store(folders: Folders, ahead_s: float = 0.0) -> SqlJobStore:
+    """The store of a data folder, as seen so many seconds from now; its tables are made if need be."""
     engine = open_database(f"sqlite:///{folders.data / 'pipeline.db'}")
     upgrade(engine)
-    return SqlJobStore(engine)
+    return SqlJobStore(engine, DatabaseTime() + ahead_s)
 
 
 def made(data: Path) -> Folders:

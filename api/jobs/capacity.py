@@ -120,8 +120,12 @@ def memory_allows(spec: ModelSpec, reserve: int) -> bool:
         spec: the model.
         reserve: bytes of memory that stay free.
     """
-    own = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return available_memory() + own >= predict_memory(spec) + reserve
+    return available_memory() + own_memory() >= predict_memory(spec) + reserve
+
+
+def own_memory() -> int:
+    """Bytes of memory that this process holds: its resident set, proc(5)."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def usable_cores() -> int:

@@ -10,11 +10,13 @@ from sqlalchemy import Connection, and_, func, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from api.errors import AttemptsExhausted
+from api.jobs import totals
 from api.jobs.line import abandoned
 from api.jobs.model import Job, JobError, JobStatus
 from api.jobs.rows import job_of, told
 from api.jobs.store import Claim
 from api.jobs.tables import job_events, jobs
+from api.webhooks import outbox
 
 PROGRESS_EVENT_S = 0.5
 """Progress is told no more often than so, except when the stage changes."""
@@ -40,6 +42,15 @@ def leased_later(at: float) -> ColumnElement[bool]:
     return and_(jobs.c.status == JobStatus.RUNNING, jobs.c.leased_at > at)
 
 
+def queued_later(at: float) -> ColumnElement[bool]:
+    """Whether a job was queued, or rose, in the future: the clock was set back.
+
+    Args:
+        at: seconds since 1970.
+    """
+    return and_(jobs.c.status == JobStatus.QUEUED, jobs.c.ranked_at > at)
+
+
 def ended(at: float) -> dict[str, Any]:
     """What is true of every job that has ended.
 
@@ -62,9 +73,15 @@ def change(connection: Connection, condition: ColumnElement[bool], values: Value
 
 
 def tell(connection: Connection, job: Job, kind: str, at: float, more: Values | None = None) -> Job:
-    """Append an event to what happened to a job; `more` is said besides what `told` says."""
+    """Append an event to what happened to a job; `more` is added to what `told` says.
+
+    An end is counted, and its receiver is going to be told.
+    """
     data = {**told(job), **(more or {})}
     connection.execute(insert(job_events).values(job_id=job.id, kind=str(kind), data=data, at=at))
+    if kind in totals.ENDED:
+        totals.count_end(connection, job)
+        outbox.enqueue(connection, job, at)
     return job
 
 
@@ -85,19 +102,35 @@ def is_progress_news(before: Values, values: Values, at: float) -> bool:
 
 
 def follow_clock(connection: Connection, at: float) -> None:
-    """Begin leases anew that were renewed in the future.
+    """Begin leases anew that were renewed in the future, and bring rests and ages back to the present.
 
-    Without this a dead worker's job would stay taken until the clock has caught up, be it a year.
+    Without this a dead worker's job would stay taken until the clock has caught up, be it a year, and a job
+    would rest as long.
     """
     length = jobs.c.lease_until - jobs.c.leased_at
     renewed = {"lease_until": at + length, "leased_at": at}
     connection.execute(update(jobs).where(leased_later(at)).values(renewed))
+    lost = jobs.c.ranked_at - at
+    moved = {"queued_at": jobs.c.queued_at - lost, "not_before": jobs.c.not_before - lost, "ranked_at": at}
+    connection.execute(update(jobs).where(queued_later(at)).values(moved))
+
+
+def begin_leases_anew(connection: Connection, at: float) -> None:
+    """Give every running job a whole lease from now: the clock was set forward.
+
+    Without this every job would count as abandoned at once and run a second time, while its worker is alive.
+    The job of a dead worker waits one lease longer.
+    """
+    length = jobs.c.lease_until - jobs.c.leased_at
+    renewed = {"lease_until": at + length, "leased_at": at}
+    connection.execute(update(jobs).where(jobs.c.status == JobStatus.RUNNING).values(renewed))
 
 
 def end_abandoned(connection: Connection, at: float) -> None:
     """End abandoned jobs that must not run again: their owner asked to stop, or all attempts are used up."""
     endless = and_(abandoned(at), (jobs.c.attempt >= jobs.c.max_attempts) | jobs.c.cancel_requested)
     for row in connection.execute(select(jobs).where(endless).order_by(jobs.c.place)).all():
+        totals.count(connection, totals.ABANDONED)
         deaths = row.deaths + 1
         values: dict[str, Any] = {"status": JobStatus.CANCELLED, "deaths": deaths, **ended(at)}
         if not row.cancel_requested:

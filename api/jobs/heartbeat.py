@@ -13,14 +13,21 @@ from types import TracebackType
 
 from api.errors import JobTimedOut
 from api.jobs.model import JobError, StageTime
+from api.jobs.separations import DEFAULT_CACHE_BYTES
 from api.jobs.store import Claim, JobStore
 from pipeline.config import PipelineConfig
+from pipeline.errors import PipelineError
 from pipeline.progress import CancelToken, Progress, ProgressEvent
 
 log = logging.getLogger(__name__)
 
 EXIT_HUNG = 70
 """Exit status of a worker whose job did not stop when it was told to: EX_SOFTWARE of sysexits.h."""
+
+
+FROZEN_S = 5.0
+"""A thread that wakes so much too late was not kept waiting: its process was stopped (SIGSTOP, a paused
+container), and the job did nothing meanwhile. That time counts for no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +44,8 @@ class WorkerConfig:
         stage_warn_s: a stage that takes longer is logged.
         job_timeout_s: that every attempt may take.
         job_timeout_factor: seconds more for each second of the recording.
-        retry_pause_s: rest after a failure that may be the machine's.
+        separation_cache_bytes: of separations that are kept at most, for later jobs.
+        retry_pause_s: rest before a store that failed is asked again.
         hang_s: a job that does not stop within this ends with its process.
     """
 
@@ -52,6 +60,7 @@ class WorkerConfig:
     job_timeout_factor: float = 10.0
     retry_pause_s: float = 5.0
     hang_s: float = 120.0
+    separation_cache_bytes: int = DEFAULT_CACHE_BYTES
 
 
 class Stop(Enum):
@@ -125,14 +134,25 @@ class Heartbeat:
     def _run(self) -> None:
         config = self._config
         period = min(config.beat_s, config.lease_s / 3)
-        due = self._clock()
+        pause = min(period, 0.25)
+        due = asleep = self._clock()
         # Short waits, so that a stop is noticed at once; the store is asked only when a beat is due.
-        while not self._done.wait(min(period, 0.25)):
+        while not self._done.wait(pause):
             now = self._clock()
+            if now - asleep - pause > FROZEN_S:
+                self._forgive(now - asleep - pause)
             if now >= due:
                 due = now + period
                 self._beat()
             self._check_times(now)
+            asleep = self._clock()
+
+    def _forgive(self, frozen_s: float) -> None:
+        self._start += frozen_s
+        self._ended_at += frozen_s
+        with self._lock:
+            for stage in list(self._begun)[-1:]:
+                self._begun[stage] += frozen_s
 
     def _beat(self) -> bool:
         """Whether the store answered."""
@@ -174,8 +194,16 @@ class Heartbeat:
                 self._warned.add(stage.name)
                 said = {"action": "stage_slow", "job_id": self._claim.job.id, "stage": stage.name}
                 log.warning("stage %s has taken %.0f s", stage.name, stage.seconds, extra=said)
+                self._tell_slow(stage.name)
         if self.stopped and now - self._ended_at > self._config.hang_s:
             self._exit()
+
+    def _tell_slow(self, stage: str) -> None:
+        try:
+            self._store.slow(self._claim, stage)
+        except PipelineError as exc:
+            said = {"action": "stage_slow_untold", "code": exc.code}
+            log.warning("the store was not told of a slow stage: %s", exc.message, extra=said)
 
     def limit_s(self) -> float:
         """How many seconds this attempt may take."""

@@ -1,92 +1,92 @@
 """Who is next: the order in which jobs run, as SQL.
 
-Highest priority first; among equals the owner with the fewest running jobs, then whoever has waited longest.
+Highest level first, then by turn, then whoever was queued first; `api.jobs.rank` gives levels and turns.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import FromClause, ScalarSelect, Select, and_, func, or_, select
+from sqlalchemy import Connection, Row, Select, and_, func, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from api.jobs.model import JobStatus
 from api.jobs.tables import jobs
 
 
-def abandoned(at: float, table: FromClause = jobs) -> ColumnElement[bool]:
+def abandoned(at: float) -> ColumnElement[bool]:
     """Running by name only: the lease ran out.
 
     Args:
         at: seconds since 1970 by the database's clock.
-        table: `jobs` or an alias of it.
     """
-    return and_(table.c.status == JobStatus.RUNNING, table.c.lease_until <= at)
+    return and_(jobs.c.status == JobStatus.RUNNING, jobs.c.lease_until <= at)
 
 
-def waiting(at: float, table: FromClause = jobs) -> ColumnElement[bool]:
-    """To be claimed: queued, or abandoned.
-
-    Args:
-        at: seconds since 1970 by the database's clock.
-        table: `jobs` or an alias of it.
-    """
-    return or_(table.c.status == JobStatus.QUEUED, abandoned(at, table))
-
-
-def first_in_line(at: float) -> ScalarSelect[Any]:
-    """The `seq` of the job that is next.
+def due(at: float) -> ColumnElement[bool]:
+    """Not resting after a failed attempt.
 
     Args:
         at: seconds since 1970 by the database's clock.
     """
-    candidate, busy = jobs.alias("candidate"), _running_by_owner(at)
-    return (
-        select(candidate.c.seq)
-        .outerjoin(busy, busy.c.owner == candidate.c.owner)
-        .where(waiting(at, candidate))
-        .order_by(candidate.c.priority.desc(), func.coalesce(busy.c.running, 0), candidate.c.place)
-        .limit(1)
-        .scalar_subquery()
-    )
+    return or_(jobs.c.not_before.is_(None), jobs.c.not_before <= at)
 
 
-def count_before(job_id: str, at: float) -> Select[int]:
-    """How many jobs `first_in_line` names before it names this one, as long as none ends.
-
-    A job's turn is the number of jobs that its owner has running when it is claimed: those that run now, and
-    the owner's own that go before it. Of an owner's jobs the turns rise, so that always taking the least turn
-    of all owners' next jobs gives all jobs by turn.
+def waiting(at: float) -> ColumnElement[bool]:
+    """To be claimed: queued and due, or abandoned.
 
     Args:
-        job_id: of a waiting job.
         at: seconds since 1970 by the database's clock.
     """
-    candidate, busy = jobs.alias("candidate"), _running_by_owner(at)
-    own = func.row_number().over(
-        partition_by=candidate.c.owner, order_by=(candidate.c.priority.desc(), candidate.c.place)
-    )
-    line = (
-        select(
-            candidate.c.id,
-            candidate.c.priority,
-            candidate.c.place,
-            (own + func.coalesce(busy.c.running, 0)).label("turn"),
-        )
-        .outerjoin(busy, busy.c.owner == candidate.c.owner)
-        .where(waiting(at, candidate))
-        .cte("line")
-    )
-    other, this = line.alias("other"), line.alias("this")
-    sooner = or_(other.c.turn < this.c.turn, and_(other.c.turn == this.c.turn, other.c.place < this.c.place))
-    before = or_(other.c.priority > this.c.priority, and_(other.c.priority == this.c.priority, sooner))
-    return select(func.count()).select_from(other.join(this, before)).where(this.c.id == job_id)
+    return or_(and_(jobs.c.status == JobStatus.QUEUED, due(at)), abandoned(at))
 
 
-def _running_by_owner(at: float) -> FromClause:
-    return (
-        select(jobs.c.owner, func.count().label("running"))
-        .where(jobs.c.status == JobStatus.RUNNING, jobs.c.lease_until > at)
-        .group_by(jobs.c.owner)
-        .subquery("busy")
+def top_level(connection: Connection, at: float) -> int | None:
+    """The highest level of the jobs that are queued and due; None when there are none.
+
+    Args:
+        connection: to read with.
+        at: seconds since 1970 by the database's clock.
+    """
+    queued = and_(jobs.c.status == JobStatus.QUEUED, due(at))
+    level: int | None = connection.scalar(
+        select(jobs.c.level).where(queued).order_by(jobs.c.level.desc()).limit(1)
     )
+    return level
+
+
+def first_in_line(connection: Connection, at: float) -> Row[Any] | None:
+    """The row of the job that is next; None when none waits.
+
+    Args:
+        connection: to read with.
+        at: seconds since 1970 by the database's clock.
+    """
+    # Each is the first entry of an index, however many wait; abandoned jobs are few.
+    queued = and_(jobs.c.status == JobStatus.QUEUED, due(at), jobs.c.level == top_level(connection, at))
+    order = (jobs.c.turn, jobs.c.place)
+    queries = (
+        select(jobs).where(queued).order_by(*order).limit(1),
+        select(jobs).where(abandoned(at)).order_by(jobs.c.level.desc(), *order).limit(1),
+    )
+    found = [row for query in queries for row in connection.execute(query)]
+    return min(found, key=lambda row: (-row.level, row.turn, row.place), default=None)
+
+
+def count_before(job: Row[Any], at: float) -> Select[Any]:
+    """How many jobs `first_in_line` names before it names this one, as things stand.
+
+    Args:
+        job: row of a queued job. One that rests goes behind all that wait, and those that rest less long.
+        at: seconds since 1970 by the database's clock.
+    """
+    if job.not_before is None or job.not_before <= at:
+        earlier = and_(jobs.c.turn == job.turn, jobs.c.place < job.place)
+        sooner = and_(jobs.c.level == job.level, or_(jobs.c.turn < job.turn, earlier))
+        return select(func.count()).where(waiting(at), or_(jobs.c.level > job.level, sooner))
+    rests_less = or_(
+        jobs.c.not_before < job.not_before,
+        and_(jobs.c.not_before == job.not_before, jobs.c.place < job.place),
+    )
+    resting = and_(jobs.c.status == JobStatus.QUEUED, rests_less)
+    return select(func.count()).where(or_(waiting(at), resting))

@@ -71,7 +71,7 @@ class Job:
         input_bytes: its size.
         options: of `pipeline.config.PipelineConfig`, those that the user chose, as JSON.
         metadata: the user's own, as given.
-        priority: higher runs first.
+        priority: higher runs first, within the limits of `api.jobs.rank`.
         webhook_url: is told when the job ends; None: nobody.
         content_key: equal for jobs of one owner with equal audio and options.
         attempt: executions begun so far.
@@ -85,7 +85,8 @@ class Job:
         stages: times of the stages of the last attempt.
         eta_s: estimated seconds until it ends; None when unknown.
         duration_s: length of the recording; None until it is known.
-        error: why it failed.
+        error: why it failed; of a job that is to be tried again, why the last attempt did.
+        retry_at: when a job that is to be tried again may run; None: at once.
         created_at: when it was accepted.
         started_at: when its last attempt began.
         finished_at: when it ended.
@@ -116,6 +117,7 @@ class Job:
     eta_s: float | None = None
     duration_s: float | None = None
     error: JobError | None = None
+    retry_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
@@ -131,7 +133,7 @@ class JobEvent:
     Attributes:
         id: rises with time over all jobs.
         job_id: whose it is.
-        kind: ``queued``, ``running``, ``progress``, ``succeeded``, ``failed``, ``cancelled`` …
+        kind: ``queued``, ``running``, ``progress``, ``succeeded``, ``failed``, ``stage_slow`` …
         data: what a listener is told, as JSON.
         at: when.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -26,12 +27,13 @@ def time_of(at: datetime) -> float:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
-def new_row(job: Job, place: int, at: float) -> dict[str, Any]:
+def new_row(job: Job, place: int, rank: Mapping[str, Any], at: float) -> dict[str, Any]:
     """The row of a job that is accepted now: queued, whatever it says of its progress.
 
     Args:
         job: what the user asked for.
         place: its place in the queue.
+        rank: of `api.jobs.rank.ranked`.
         at: seconds since 1970.
     """
     return {
@@ -51,21 +53,24 @@ def new_row(job: Job, place: int, at: float) -> dict[str, Any]:
         "duration_s": job.duration_s,
         "created_at": at,
         "fence": 0,
-        **queued(place, at),
+        **queued(place, rank, at),
     }
 
 
-def queued(place: int, at: float) -> dict[str, Any]:
+def queued(place: int, rank: Mapping[str, Any], at: float) -> dict[str, Any]:
     """What makes a job queued as if it had never run.
 
     Args:
         place: its place in the queue.
+        rank: of `api.jobs.rank.ranked`.
         at: seconds since 1970.
     """
     return {
         "status": JobStatus.QUEUED,
         "place": place,
+        **rank,
         "queued_at": at,
+        "not_before": None,
         "attempt": 0,
         "deaths": 0,
         "cancel_requested": False,
@@ -121,6 +126,7 @@ def job_of(row: Row[Any]) -> Job:
         eta_s=values["eta_s"],
         duration_s=values["duration_s"],
         error=JobError(**values["error"]) if values["error"] else None,
+        retry_at=_maybe(values["not_before"]),
         started_at=_maybe(values["started_at"]),
         finished_at=_maybe(values["finished_at"]),
     )
@@ -143,6 +149,8 @@ def told(job: Job) -> dict[str, Any]:
     }
     if job.error is not None:
         said["error"] = asdict(job.error)
+    if job.retry_at is not None:
+        said["retry_at"] = job.retry_at.isoformat()
     return said
 
 

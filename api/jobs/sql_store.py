@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import errno
-import time
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, case, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, and_, func, insert, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
+from api.clocks import ClockWatch
 from api.errors import Conflict, QueueFull
 from api.jobs.changes import (
     Values,
+    begin_leases_anew,
     change,
     end_abandoned,
     ended,
@@ -23,18 +25,21 @@ from api.jobs.changes import (
     is_progress_news,
     last_place,
     leased_later,
+    queued_later,
     tell,
 )
-from api.jobs.line import count_before, first_in_line, waiting
+from api.jobs.integrity import Integrity
+from api.jobs.line import abandoned, count_before, due, first_in_line, waiting
 from api.jobs.model import Job, JobError, JobEvent, JobStatus, StageTime
+from api.jobs.rank import raise_overtaken, ranked
+from api.jobs.retry import retry_pause_s
 from api.jobs.rows import event_of, fold, job_of, new_row, queued, time_of, unmoved, unstarted
 from api.jobs.store import Beat, Claim, JobFilter
 from api.jobs.tables import job_events, jobs, store_checks
+from api.jobs.totals import ABANDONED, HANDED_BACK, RETRIES, SLOW_STAGES, WAIT_SECONDS, count, observe
 from api.transactions import DatabaseTime, reading, writing
+from api.webhooks import outbox
 from pipeline.errors import DiskFull, OutputUnwritable, PipelineError
-
-FULL_CHECK_S = 600.0
-"""How often `SqlJobStore.check` reads every page of the database; in between it reads and writes a row."""
 
 
 class SqlJobStore:
@@ -46,12 +51,20 @@ class SqlJobStore:
     Args:
         engine: from `api.database.open_database`, its tables made by `api.migrate.upgrade`.
         now: the time by the database, in seconds since 1970.
+        chance: 0..1, drawn for each rest after a failed attempt.
     """
 
-    def __init__(self, engine: Engine, now: ColumnElement[float] | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        now: ColumnElement[float] | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self._engine = engine
+        self._chance = chance
         self._now = select(DatabaseTime() if now is None else now)
-        self._read_fully_at: float | None = None
+        self._integrity = Integrity(engine)
+        self._watch = ClockWatch()
 
     def add(self, job: Job, *, max_queued: int | None = None) -> Job:
         """Accept a job; the time is the database's, and the job begins as queued whatever it says.
@@ -64,12 +77,13 @@ class SqlJobStore:
             if connection.execute(select(jobs.c.seq).where(jobs.c.id == job.id)).first() is not None:
                 raise Conflict(f"There is a job {job.id} already.")
             if max_queued is not None:
-                count = select(func.count()).where(jobs.c.status == JobStatus.QUEUED)
-                if connection.scalars(count).one() >= max_queued:
+                number = select(func.count()).where(jobs.c.status == JobStatus.QUEUED)
+                if connection.scalars(number).one() >= max_queued:
                     hint = "Try again in a while."
                     raise QueueFull(f"The queue is full: {max_queued} jobs wait.", hint, retry_after_s=30)
             at = self._time(connection)
-            row = new_row(job, last_place(connection), at)
+            rank = ranked(connection, job.owner, job.priority, at)
+            row = new_row(job, last_place(connection), rank, at)
             added = connection.execute(insert(jobs).values(row).returning(*jobs.c)).one()
             return tell(connection, job_of(added), "queued", at)
 
@@ -106,27 +120,41 @@ class SqlJobStore:
         """Take the next job. Where nothing is to be done, no lock is taken either."""
         with reading(self._engine) as connection:
             at = self._time(connection)
-            due = select(jobs.c.seq).where(or_(waiting(at), leased_later(at))).limit(1)
-            if connection.execute(due).first() is None:
+            # A living worker renews its lease when a third of it is over: a smaller step takes it from none.
+            jumped = self._watch.moved_s(at) > lease_s / 3
+            news = or_(waiting(at), leased_later(at), queued_later(at))
+            if connection.execute(select(jobs.c.seq).where(news).limit(1)).first() is None:
                 return None
         with writing(self._engine) as connection:
             at = self._time(connection)
             follow_clock(connection, at)
+            if jumped or self._watch.moved_s(at) > lease_s / 3:
+                begin_leases_anew(connection, at)
             end_abandoned(connection, at)
+            raise_overtaken(connection, at)
+            first = first_in_line(connection, at)
+            if first is None:
+                return None
+            lost = first.status is JobStatus.RUNNING
             values = {
                 "status": JobStatus.RUNNING,
                 "worker": worker,
                 "fence": jobs.c.fence + 1,
                 "attempt": jobs.c.attempt + 1,
-                "deaths": jobs.c.deaths + case((jobs.c.status == JobStatus.RUNNING, 1), else_=0),
+                "deaths": jobs.c.deaths + int(lost),
                 "leased_at": at,
                 "lease_until": at + lease_s,
                 "started_at": at,
+                "not_before": None,
+                "error": None,
                 **unmoved(),
             }
-            changed = change(connection, and_(jobs.c.seq == first_in_line(at), waiting(at)), values)
-            if changed is None:
-                return None
+            changed = change(connection, and_(jobs.c.seq == first.seq, waiting(at)), values)
+            assert changed is not None
+            if lost:
+                count(connection, ABANDONED)
+            else:
+                observe(connection, WAIT_SECONDS, max(at - (first.not_before or first.queued_at), 0.0))
             tell(connection, changed, "running", at)
             return Claim(changed, worker, changed.fence)
 
@@ -165,12 +193,21 @@ class SqlJobStore:
                 tell(connection, changed, "progress", at)
             return Beat(held=True, cancel=changed.cancel_requested)
 
+    def slow(self, claim: Claim, stage: str) -> bool:
+        """Tell and count that a stage takes long."""
+        with writing(self._engine) as connection:
+            row = connection.execute(select(jobs).where(held(claim))).one_or_none()
+            if row is not None:
+                count(connection, SLOW_STAGES, stage)
+                tell(connection, job_of(row), "stage_slow", self._time(connection), {"stage": stage})
+            return row is not None
+
     def succeed(self, claim: Claim) -> bool:
         """End a job well."""
         return self._end(claim, {"status": JobStatus.SUCCEEDED, "progress": 1.0})
 
     def fail(self, claim: Claim, error: JobError, *, again: bool = False) -> bool:
-        """End an attempt badly. `again`: at the end of the queue, unless its owner has asked to stop."""
+        """End an attempt badly. `again`: to the end of the queue to rest, unless its owner asked to stop."""
         with writing(self._engine) as connection:
             row = connection.execute(select(jobs).where(held(claim))).one_or_none()
             if row is None:
@@ -180,15 +217,16 @@ class SqlJobStore:
             if again and row.cancel_requested:
                 values = {"status": JobStatus.CANCELLED}
             elif again and row.attempt < row.max_attempts:
-                values = {**unstarted(), "status": JobStatus.QUEUED, "queued_at": at}
+                values |= {**unstarted(), "status": JobStatus.QUEUED, "queued_at": at}
+                values |= ranked(connection, row.owner, row.priority, at)
                 values["place"] = last_place(connection)
+                values["not_before"] = at + retry_pause_s(row.attempt, self._chance())
+                count(connection, RETRIES, error.code)
             if values["status"] is not JobStatus.QUEUED:
                 values |= ended(at)
             changed = change(connection, held(claim), values)
             assert changed is not None
-            # The job is queued and has no error; what went wrong this time stands in the event.
-            said = {"error": asdict(error)} if changed.status is JobStatus.QUEUED else {}
-            tell(connection, changed, changed.status, at, said)
+            tell(connection, changed, changed.status, at)
             return True
 
     def cancelled(self, claim: Claim) -> bool:
@@ -204,6 +242,7 @@ class SqlJobStore:
             back = {**unstarted(), "status": JobStatus.QUEUED, "attempt": jobs.c.attempt - 1}
             changed = change(connection, asked, stopped) or change(connection, held(claim), back)
             if changed is not None:
+                count(connection, HANDED_BACK)
                 tell(connection, changed, changed.status, at)
             return changed is not None
 
@@ -212,8 +251,9 @@ class SqlJobStore:
         this = jobs.c.id == job_id
         with writing(self._engine) as connection:
             at = self._time(connection)
-            stopped = {"status": JobStatus.CANCELLED, "cancel_requested": True, **ended(at)}
-            changed = change(connection, and_(this, waiting(at)), stopped)
+            stopped = {"status": JobStatus.CANCELLED, "cancel_requested": True, "error": None, **ended(at)}
+            idle = or_(jobs.c.status == JobStatus.QUEUED, abandoned(at))
+            changed = change(connection, and_(this, idle), stopped)
             if changed is not None:
                 return tell(connection, changed, "cancelled", at)
             fresh = and_(this, jobs.c.status == JobStatus.RUNNING, jobs.c.cancel_requested.is_(False))
@@ -224,16 +264,22 @@ class SqlJobStore:
             return None if row is None else job_of(row)
 
     def requeue(self, job_id: str) -> Job | None:
-        """Queue a failed or cancelled job anew, behind those that wait, while its input is still there."""
-        allowed = jobs.c.status.in_((JobStatus.FAILED, JobStatus.CANCELLED))
-        condition = and_(jobs.c.id == job_id, allowed, jobs.c.input_path.is_not(None))
+        """Queue a failed, cancelled or resting job anew, behind those that wait, while its input is there."""
+        ended_badly = jobs.c.status.in_((JobStatus.FAILED, JobStatus.CANCELLED))
+        rests = and_(jobs.c.status == JobStatus.QUEUED, jobs.c.not_before.is_not(None))
+        condition = and_(jobs.c.id == job_id, or_(ended_badly, rests), jobs.c.input_path.is_not(None))
         with writing(self._engine) as connection:
+            row = connection.execute(select(jobs).where(condition)).one_or_none()
+            if row is None:
+                return None
             at = self._time(connection)
-            changed = change(connection, condition, queued(last_place(connection), at))
-            return None if changed is None else tell(connection, changed, "queued", at)
+            rank = ranked(connection, row.owner, row.priority, at)
+            changed = change(connection, condition, queued(last_place(connection), rank, at))
+            assert changed is not None
+            return tell(connection, changed, "queued", at)
 
     def mark(self, job_id: str, status: JobStatus) -> Job | None:
-        """Record that an ended job is expired or erased; progress events go, and of an erased one its words.
+        """Record that an ended job is expired or erased; progress events go, of an erased one its words too.
 
         Returns:
             The job; None when it is unknown, has not ended, or is erased already.
@@ -247,33 +293,39 @@ class SqlJobStore:
         values: dict[str, Any] = {"status": status, "input_path": None}
         if status is JobStatus.ERASED:
             sources.append(JobStatus.EXPIRED)
-            values |= {"filename": "", "filename_folded": "", "metadata": {}}
+            values |= {"filename": "", "filename_folded": "", "metadata": {}, "webhook_url": None}
         progress = and_(job_events.c.job_id == job_id, job_events.c.kind == "progress")
         with writing(self._engine) as connection:
             changed = change(connection, and_(jobs.c.id == job_id, jobs.c.status.in_(sources)), values)
             if changed is None:
                 return None
             connection.execute(job_events.delete().where(progress))
+            if status is JobStatus.ERASED:
+                outbox.erase(connection, job_id)
             return tell(connection, changed, status, self._time(connection))
 
     def position(self, job_id: str) -> int | None:
-        """How many waiting jobs run before this one if none of the running ones ends first."""
-        is_queued = select(jobs.c.seq).where(jobs.c.id == job_id, jobs.c.status == JobStatus.QUEUED)
+        """How many jobs run before this one as things stand: more when others of a higher priority come."""
+        is_queued = select(jobs).where(jobs.c.id == job_id, jobs.c.status == JobStatus.QUEUED)
         with reading(self._engine) as connection:
-            if connection.execute(is_queued).first() is None:
+            row = connection.execute(is_queued).one_or_none()
+            if row is None:
                 return None
-            return connection.execute(count_before(job_id, self._time(connection))).scalar_one()
+            before: int = connection.execute(count_before(row, self._time(connection))).scalar_one()
+            return before
 
-    def counts(self) -> dict[JobStatus, int]:
+    def counts(self, statuses: Collection[JobStatus] = tuple(JobStatus)) -> dict[JobStatus, int]:
         """How many jobs there are in each status, also those that none is in."""
+        query = select(jobs.c.status, func.count()).where(jobs.c.status.in_(statuses))
         with reading(self._engine) as connection:
-            found = connection.execute(select(jobs.c.status, func.count()).group_by(jobs.c.status))
-            return dict.fromkeys(JobStatus, 0) | {status: count for status, count in found}
+            found = connection.execute(query.group_by(jobs.c.status)).all()
+        return dict.fromkeys(statuses, 0) | {status: number for status, number in found}
 
     def oldest_queued(self) -> datetime | None:
-        """When the job that waits longest was queued."""
-        oldest = select(func.min(jobs.c.queued_at)).where(jobs.c.status == JobStatus.QUEUED)
+        """Since when the job waits that could run for longest; those that rest do not wait."""
+        since = func.min(func.coalesce(jobs.c.not_before, jobs.c.queued_at))
         with reading(self._engine) as connection:
+            oldest = select(since).where(jobs.c.status == JobStatus.QUEUED, due(self._time(connection)))
             at = connection.scalars(oldest).one()
         return None if at is None else datetime.fromtimestamp(at, UTC)
 
@@ -285,8 +337,13 @@ class SqlJobStore:
         with reading(self._engine) as connection:
             return [event_of(row) for row in connection.execute(query)]
 
+    def last_event(self) -> int:
+        """Id of the newest event of all jobs; 0 when there is none."""
+        with reading(self._engine) as connection:
+            return connection.scalars(select(func.max(job_events.c.id))).one() or 0
+
     def check(self) -> None:
-        """Write and read a row; at first and every `FULL_CHECK_S` read every page of an SQLite file too.
+        """Write and read a row, and look whether the file is whole: see `api.jobs.integrity`.
 
         Raises:
             OSError: the database cannot be read or written, or is damaged.
@@ -296,23 +353,11 @@ class SqlJobStore:
                 seen = {"at": self._time(connection)}
                 if not connection.execute(update(store_checks).values(seen)).rowcount:
                     connection.execute(insert(store_checks).values(id=1, **seen))
-            self._read_fully()
+            self._integrity.check()
         except PipelineError as exc:
             known: dict[type[PipelineError], int] = {DiskFull: errno.ENOSPC, OutputUnwritable: errno.EACCES}
             number = known.get(type(exc), errno.EIO)
             raise OSError(number, str(exc)) from exc
-
-    def _read_fully(self) -> None:
-        # This process's own clock: nothing is decided by it but how soon damage is noticed.
-        started = time.monotonic()
-        if self._read_fully_at is not None and started - self._read_fully_at < FULL_CHECK_S:
-            return
-        if self._engine.dialect.name == "sqlite":
-            with reading(self._engine) as connection:
-                said = connection.exec_driver_sql("PRAGMA quick_check(1)").scalars().one()
-            if said != "ok":
-                raise OSError(errno.EIO, f"The database file is damaged: {said}")
-        self._read_fully_at = started
 
     def _time(self, connection: Connection) -> float:
         # To the microsecond, as datetime has it: a job's own time must find it again.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -105,9 +105,9 @@ class JobStore(Protocol):
     def claim(self, worker: str, lease_s: float) -> Claim | None:
         """Take the next job: one atomic update.
 
-        Highest priority first; among equals the owner with the fewest running jobs, then the oldest. Jobs
-        whose lease ran out are taken again, or failed with ``attempts_exhausted`` when they were taken
-        `max_attempts` times.
+        Highest priority first; among equals owners take turns, and of an owner the oldest. A job that others
+        overtake for long rises: see `api.jobs.rank`. Jobs whose lease ran out are taken again, or failed with
+        ``attempts_exhausted`` when they were taken `max_attempts` times. Those that rest are not taken.
         """
         ...
 
@@ -125,12 +125,16 @@ class JobStore(Protocol):
         """Renew a lease, and say how far the job is."""
         ...
 
+    def slow(self, claim: Claim, stage: str) -> bool:
+        """Tell and count that a stage takes long. False when the claim was lost."""
+        ...
+
     def succeed(self, claim: Claim) -> bool:
         """End a job well. False when the claim was lost: then nothing is written."""
         ...
 
     def fail(self, claim: Claim, error: JobError, *, again: bool = False) -> bool:
-        """End an attempt badly. `again` queues the job once more while attempts are left."""
+        """End an attempt badly. `again` queues the job once more while attempts are left, after a rest."""
         ...
 
     def cancelled(self, claim: Claim) -> bool:
@@ -146,7 +150,10 @@ class JobStore(Protocol):
         ...
 
     def requeue(self, job_id: str) -> Job | None:
-        """Queue a failed or cancelled job anew, with all its attempts; None in any other state."""
+        """Queue an ended job anew, with all its attempts, or end the rest of one that is to be tried again.
+
+        None for a job that neither failed, nor was cancelled, nor rests.
+        """
         ...
 
     def mark(self, job_id: str, status: JobStatus) -> Job | None:
@@ -157,16 +164,20 @@ class JobStore(Protocol):
         """How many queued jobs run before this one; None unless it is queued."""
         ...
 
-    def counts(self) -> dict[JobStatus, int]:
-        """How many jobs there are in each status."""
+    def counts(self, statuses: Collection[JobStatus] = tuple(JobStatus)) -> dict[JobStatus, int]:
+        """How many jobs there are in each status; of ended ones it takes as long as there are many."""
         ...
 
     def oldest_queued(self) -> datetime | None:
-        """When the job that waits longest was queued."""
+        """Since when the job waits that could run for longest."""
         ...
 
     def events(self, job_id: str | None, after: int, limit: int = 100) -> Sequence[JobEvent]:
         """What happened after an event, in order; of one job, or of all."""
+        ...
+
+    def last_event(self) -> int:
+        """Id of the newest event of all jobs; 0 when there is none."""
         ...
 
     def check(self) -> None:

@@ -44,6 +44,9 @@ jobs = Table(
     Column("options", JSON, nullable=False),
     Column("metadata", JSON, nullable=False),
     Column("priority", Integer, nullable=False),
+    Column("level", Integer, nullable=False, comment="its priority, raised while it waits"),
+    Column("turn", BigInteger, nullable=False, comment="which of its owner's turns among jobs of its level"),
+    Column("ranked_at", Double, nullable=False, comment="when it was given its level and turn"),
     Column("webhook_url", Text),
     Column("content_key", String(128)),
     Column("attempt", Integer, nullable=False),
@@ -64,12 +67,14 @@ jobs = Table(
     Column("error", JSON(none_as_null=True)),
     Column("created_at", Double, nullable=False),
     Column("queued_at", Double, nullable=False),
+    Column("not_before", Double, comment="when a failed attempt may be repeated; NULL: at once"),
     Column("started_at", Double),
     Column("finished_at", Double),
     UniqueConstraint("id"),
     Index("ix_jobs_owner_seq", "owner", "seq"),
     Index("ix_jobs_owner_content_key", "owner", "content_key"),
-    Index("ix_jobs_status_priority_place", "status", "priority", "place"),
+    Index("ix_jobs_status_level_turn_place", "status", "level", "turn", "place"),
+    Index("ix_jobs_status_seq", "status", "seq"),
     Index("ix_jobs_place", "place"),
     Index("ix_jobs_created_at", "created_at"),
     sqlite_autoincrement=True,
@@ -88,6 +93,31 @@ job_events = Table(
     sqlite_autoincrement=True,  # An id that was given out never comes again, also after rows were deleted.
 )
 """What happened to jobs; appended in the transaction that made it happen."""
+
+totals = Table(
+    "totals",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("label", String(64), primary_key=True, comment="empty where there is none"),
+    Column("bucket", String(16), primary_key=True, comment="upper bound, or sum; empty: a plain count"),
+    Column("value", Double, nullable=False),
+)
+"""What was counted of jobs since the beginning: see `api.jobs.totals`."""
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("seen_at", Double, nullable=False, comment="when it last said that it is there"),
+    Column("job_id", String(64), comment="that it runs; NULL: none"),
+    Column("model", String(64), comment="that it keeps loaded; NULL: none"),
+    Column("device", String(16), nullable=False),
+    Column("memory_bytes", BigInteger, nullable=False),
+)
+"""One row a worker process: see `api.jobs.workers`."""
 
 store_checks = Table(
     "store_checks",

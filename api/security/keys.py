@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Row, func, insert, or_, select, update
 
 from api.errors import Forbidden, InvalidRequest, NotFound, SettingsInvalid
-from api.security.principal import ALL_SCOPES, ApiKey, Principal, Quota, Scope
+from api.security.principal import ALL_SCOPES, HIGHEST_PRIORITY, ApiKey, Principal, Quota, Scope
 from api.security.secret import ServerSecret
 from api.security.tables import api_keys
 from api.transactions import reading, writing
@@ -58,6 +58,7 @@ class KeyStore:
         owner: str | None = None,
         scopes: Iterable[Scope] = (Scope.SUBMIT, Scope.READ),
         quota: Quota | None = None,
+        max_priority: int = 0,
         expires_days: float | None = None,
     ) -> tuple[ApiKey, str]:
         """Make a key.
@@ -67,13 +68,14 @@ class KeyStore:
             owner: whose jobs it sees; the name unless given. A new key of the same owner sees the same jobs.
             scopes: what it may do.
             quota: how much it may use; any amount unless given.
+            max_priority: the highest that it may ask for, 0 to `HIGHEST_PRIORITY`.
             expires_days: days until it is refused; never unless given.
 
         Returns:
             What is stored, and the key itself, which cannot be had again.
 
         Raises:
-            InvalidRequest: the name, the owner, the scopes or the days make no sense.
+            InvalidRequest: the name, the owner, the scopes, the priority or the days make no sense.
         """
         allowed = frozenset(scopes)
         for text in (name, owner or name):
@@ -84,11 +86,14 @@ class KeyStore:
                 )
         if not allowed:
             raise InvalidRequest("A key needs a scope.", f"Scopes are {', '.join(Scope)}.")
+        if not 0 <= max_priority <= HIGHEST_PRIORITY:
+            raise InvalidRequest(f"There is no priority {max_priority}.", f"Give 0 to {HIGHEST_PRIORITY}.")
         if expires_days is not None and not 0 < expires_days <= 36500:
             raise InvalidRequest("A key cannot expire after that many days.", "Give 1 to 36500.")
         key = _new_key()
         now = self._now()
         row = self._row(secrets.token_hex(8), name, owner or name, "cli", key, allowed, quota or Quota(), now)
+        row["max_priority"] = max_priority
         if expires_days is not None:
             row["expires_at"] = now + timedelta(days=expires_days).total_seconds()
         with writing(self._engine) as connection:
@@ -266,6 +271,7 @@ class KeyStore:
             "scopes": " ".join(sorted(scopes)),
             "jobs_per_day": quota.jobs_per_day,
             "audio_s_per_month": quota.audio_s_per_month,
+            "max_priority": HIGHEST_PRIORITY,
             "created_at": now,
             "expires_at": None,
             "revoked_at": None,
@@ -294,6 +300,7 @@ def _key_of(values: Any) -> ApiKey:
         shown=values["shown"],
         scopes=frozenset(Scope(scope) for scope in values["scopes"].split()),
         quota=Quota(values["jobs_per_day"], values["audio_s_per_month"]),
+        max_priority=values["max_priority"],
         created_at=datetime.fromtimestamp(values["created_at"], UTC),
         expires_at=_time(values["expires_at"]),
         revoked_at=_time(values["revoked_at"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 
 class Scope(StrEnum):
@@ -17,6 +18,9 @@ class Scope(StrEnum):
 
 
 ALL_SCOPES = frozenset(Scope)
+
+HIGHEST_PRIORITY = 9
+"""Of any job: what `api.schemas.Submission` takes. The service's own keys may ask for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +45,14 @@ class Principal:
         owner: whose jobs it sees: what `Job.owner` holds.
         scopes: what it may do.
         quota: how much it may use.
+        max_priority: the highest that it may ask for, 0 to `HIGHEST_PRIORITY`.
     """
 
     key_id: str
     owner: str
     scopes: frozenset[Scope]
     quota: Quota = Quota()
+    max_priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,7 @@ class ApiKey:
         shown: its first characters.
         scopes: what it may do.
         quota: how much it may use.
+        max_priority: the highest that it may ask for.
         created_at: when it was made.
         expires_at: from when on it is refused; None: never.
         revoked_at: when it was revoked; None: it was not.
@@ -75,11 +82,18 @@ class ApiKey:
     scopes: frozenset[Scope]
     created_at: datetime
     quota: Quota = Quota()
+    max_priority: int = 0
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
 
+    def state(self, now: datetime) -> Literal["valid", "revoked", "expired"]:
+        """Whether it opens anything."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "valid"
+
     @property
     def principal(self) -> Principal:
         """Who makes a request with it."""
-        return Principal(self.id, self.owner, self.scopes, self.quota)
+        return Principal(self.id, self.owner, self.scopes, self.quota, self.max_priority)

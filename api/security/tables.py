@@ -22,6 +22,9 @@ api_keys = Table(
     Column("scopes", String(128), nullable=False, comment="separated by blanks"),
     Column("jobs_per_day", Integer),
     Column("audio_s_per_month", Double),
+    Column(
+        "max_priority", Integer, nullable=False, server_default="0", comment="highest that it may ask for"
+    ),
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double),
     Column("revoked_at", Double),

@@ -239,16 +239,22 @@ def test_jobs_are_counted_by_status(store: JobStore) -> None:
     assert store.counts() == expected
 
 
+def test_counts_of_some_statuses_are_of_those_alone(store: JobStore) -> None:
+    store.add(new())
+    wanted = (JobStatus.QUEUED, JobStatus.RUNNING)
+    assert store.counts(wanted) == {JobStatus.QUEUED: 1, JobStatus.RUNNING: 0}
+
+
 def test_the_job_that_waits_longest_is_known(at: At) -> None:
     assert at(0.0).oldest_queued() is None
     first, second = at(0.0).add(new()), at(60.0).add(new())
     assert at(0.0).oldest_queued() == first.created_at
-    claim = taken(at(0.0))
-    assert at(0.0).oldest_queued() == second.created_at
-    at(0.0).release(claim)
-    assert at(0.0).oldest_queued() == first.created_at
-    taken(at(0.0)), taken(at(0.0))
-    assert at(0.0).oldest_queued() is None
+    claim = taken(at(60.0))
+    assert at(60.0).oldest_queued() == second.created_at
+    at(60.0).release(claim)
+    assert at(60.0).oldest_queued() == first.created_at
+    taken(at(60.0)), taken(at(60.0))
+    assert at(60.0).oldest_queued() is None
 
 
 def test_a_job_that_is_queued_anew_has_waited_since_then(at: At) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from api.jobs.model import JobStatus, StageTime
+from api.jobs.rank import AGEING_S
 from api.jobs.store import Beat, Claim, JobFilter, JobStore
 from tests.job_stores import ERROR, LEASE_S, LOST, At, kinds, known, new, taken
 
@@ -41,11 +42,41 @@ def test_an_owner_with_many_jobs_does_not_keep_others_waiting(store: JobStore) -
     assert [taken(store).job.owner for _ in range(7)] == ["anna", "ben", "eve", "anna", "ben", "anna", "anna"]
 
 
-def test_jobs_that_ended_count_for_nobodys_share(store: JobStore) -> None:
-    for owner in ("anna", "anna", "ben"):
+def one_after_another(store: JobStore, jobs: int) -> list[str]:
+    """Owners of the jobs that a single worker runs."""
+    owners = []
+    for _ in range(jobs):
+        claim = taken(store)
+        owners.append(claim.job.owner)
+        store.succeed(claim)
+    return owners
+
+
+def test_owners_take_turns_also_with_a_single_worker(store: JobStore) -> None:
+    for owner in ["anna"] * 4 + ["ben"] * 2 + ["eve"]:
         store.add(new(owner))
-    store.succeed(taken(store))
-    assert taken(store).job.owner == "anna"
+    assert one_after_another(store, 7) == ["anna", "ben", "eve", "anna", "ben", "anna", "anna"]
+
+
+def test_who_comes_late_neither_waits_for_all_others_nor_makes_up_for_what_he_missed(store: JobStore) -> None:
+    for _ in range(9):
+        store.add(new("anna"))
+    assert one_after_another(store, 5) == ["anna"] * 5
+    for _ in range(3):
+        store.add(new("ben"))
+    assert one_after_another(store, 7) == ["anna", "ben"] * 3 + ["anna"]
+
+
+def test_an_owner_who_always_has_a_job_running_loses_no_turn_by_it(store: JobStore) -> None:
+    store.add(new("anna"))
+    for _ in range(10):
+        claim = taken(store)
+        store.add(new("anna"))
+        store.succeed(claim)
+    taken(store)
+    for owner in ("ben", "ben", "ben", "anna"):
+        store.add(new(owner))
+    assert [taken(store).job.owner for _ in range(4)] == ["ben", "ben", "anna", "ben"]
 
 
 def test_priority_goes_before_the_fair_share(store: JobStore) -> None:
@@ -71,6 +102,60 @@ def test_many_threads_claim_every_job_once(store: JobStore) -> None:
     assert set(claimed) == ids
 
 
+# Ageing
+
+
+def passed_over(at: At, priority: int, minutes: int) -> int | None:
+    """After how many claims of a stream of more urgent jobs a job of no priority runs; one a minute."""
+    low = at(0.0).add(new("ben"))
+    for n in range(minutes):
+        store = at(n * 60.0)
+        store.add(new("anna", priority=priority))
+        claim = taken(store)
+        if claim.job.id == low.id:
+            return n
+        store.succeed(claim)
+    return None
+
+
+@pytest.mark.parametrize("priority", [1, 2, 5])
+def test_a_stream_of_urgent_jobs_keeps_no_other_waiting_for_ever(at: At, priority: int) -> None:
+    after = passed_over(at, priority, 60)
+    assert after is not None
+    assert priority * AGEING_S / 60 <= after <= priority * AGEING_S / 60 + 1
+
+
+def test_a_job_keeps_the_priority_that_it_was_given_while_it_rises(at: At) -> None:
+    low = at(0.0).add(new("ben"))
+    at(AGEING_S).add(new("anna", priority=1))
+    claim = taken(at(AGEING_S + 1))
+    assert (claim.job.id, claim.job.priority) == (low.id, 0)
+
+
+def test_where_nobody_is_more_urgent_waiting_changes_no_turns(at: At) -> None:
+    for _ in range(3):
+        at(0.0).add(new("anna"))
+    at(10 * AGEING_S).add(new("ben"))
+    assert one_after_another(at(11 * AGEING_S), 4) == ["anna", "ben", "anna", "anna"]
+
+
+def test_jobs_that_rose_take_turns_too(at: At) -> None:
+    for owner in ["anna"] * 3 + ["ben"] * 2:
+        at(0.0).add(new(owner))
+    at(AGEING_S + 1).add(new("eve", priority=1))
+    assert one_after_another(at(AGEING_S + 2), 6) == ["anna", "ben", "eve", "anna", "ben", "anna"]
+
+
+def test_a_clock_that_is_set_back_does_not_stop_ageing(at: At) -> None:
+    low = at(1e6).add(new("ben"))
+    at(0.0).add(new("anna", priority=1))
+    claim = taken(at(0.0))
+    assert claim.job.owner == "anna"
+    at(0.0).succeed(claim)
+    at(AGEING_S + 1).add(new("anna", priority=1))
+    assert taken(at(AGEING_S + 2)).job.id == low.id
+
+
 # Leases
 
 
@@ -93,6 +178,7 @@ def test_a_job_whose_lease_ran_out_is_taken_again_with_a_newer_fence(at: At) -> 
 
 WRITES: dict[str, Callable[[JobStore, Claim], bool]] = {
     "beat": lambda store, claim: store.beat(claim, LEASE_S, progress=0.5, stage="encode").held,
+    "slow": lambda store, claim: store.slow(claim, "encode"),
     "succeed": lambda store, claim: store.succeed(claim),
     "fail": lambda store, claim: store.fail(claim, ERROR),
     "fail again": lambda store, claim: store.fail(claim, ERROR, again=True),
@@ -153,7 +239,7 @@ def test_a_job_whose_process_died_in_every_attempt_fails_and_says_so(at: At) -> 
 def test_only_the_deaths_of_a_process_are_counted_as_such(at: At) -> None:
     at(0.0).add(new(max_attempts=2))
     at(0.0).fail(taken(at(0.0)), ERROR, again=True)
-    taken(at(0.0))
+    taken(at(60.0))
     assert at(LOST).claim("w1", LEASE_S) is None
     (job,) = at(0.0).find(JobFilter())
     assert job.error is not None and "died once" in job.error.message

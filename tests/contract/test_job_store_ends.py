@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from api.jobs.model import JobStatus
@@ -31,20 +33,99 @@ def test_a_job_fails_and_keeps_why(store: JobStore) -> None:
     assert store.events(job.id, 0)[-1].data["error"]["code"] == "tool_failed"
 
 
-def test_a_failed_attempt_is_queued_again_while_attempts_are_left(store: JobStore) -> None:
+def test_a_failed_attempt_is_queued_again_while_attempts_are_left(at: At) -> None:
+    store, later = at(0.0), at(60.0)
     job_id = store.add(new(max_attempts=2)).id
     assert store.fail(taken(store), ERROR, again=True) is True
     waits = known(store, job_id)
-    assert (waits.status, waits.attempt, waits.error, waits.worker) == (JobStatus.QUEUED, 1, None, None)
+    assert (waits.status, waits.attempt, waits.worker) == (JobStatus.QUEUED, 1, None)
+    assert waits.error == ERROR
     assert store.events(job_id, 0)[-1].data["error"]["message"] == "ffmpeg crashed."
-    assert store.fail(taken(store), ERROR, again=True) is True
+    claim = taken(later)
+    assert (claim.job.error, claim.job.retry_at) == (None, None)
+    assert later.fail(claim, ERROR, again=True) is True
     assert (known(store, job_id).status, known(store, job_id).error) == (JobStatus.FAILED, ERROR)
+    assert known(store, job_id).retry_at is None
 
 
-def test_a_failed_attempt_goes_behind_those_that_wait(store: JobStore) -> None:
-    first, second = store.add(new()), store.add(new())
-    store.fail(taken(store), ERROR, again=True)
-    assert [taken(store).job.id for _ in range(2)] == [second.id, first.id]
+def test_a_failed_attempt_goes_behind_those_that_wait(at: At) -> None:
+    first, second = at(0.0).add(new()), at(0.0).add(new())
+    at(0.0).fail(taken(at(0.0)), ERROR, again=True)
+    assert [taken(at(60.0)).job.id for _ in range(2)] == [second.id, first.id]
+
+
+# Resting
+
+
+def rests(at: At, seconds: float = 0.0) -> str:
+    """A job whose attempt has just failed, and that is to be tried again: its id."""
+    job_id = at(seconds).add(new()).id
+    at(seconds).fail(taken(at(seconds)), ERROR, again=True)
+    return job_id
+
+
+def test_a_job_rests_longer_after_each_failure(at: At) -> None:
+    job_id, now, pauses = at(0.0).add(new(max_attempts=9)).id, 0.0, []
+    for _ in range(7):
+        before = datetime.now(UTC) + timedelta(seconds=now)
+        at(now).fail(taken(at(now)), ERROR, again=True)
+        retry_at = known(at(now), job_id).retry_at
+        assert retry_at is not None
+        pauses.append((retry_at - before).total_seconds())
+        assert at(now + pauses[-1] - 3.0).claim("w2", LEASE_S) is None
+        now += pauses[-1] + 3.0
+    for paused, (least, most) in zip(
+        pauses, [(3.75, 5), (15, 20), (60, 80), (240, 320), (450, 600), (450, 600), (450, 600)], strict=True
+    ):
+        assert least <= paused <= most + 60  # A loaded machine makes the test slow, never the store.
+
+
+def test_a_resting_job_does_not_keep_others_waiting(at: At) -> None:
+    rests(at)
+    other = at(0.0).add(new(priority=-1))
+    assert taken(at(0.0)).job.id == other.id
+
+
+def test_a_resting_job_is_behind_all_that_wait_and_those_that_rest_less_long(at: At) -> None:
+    first, second = rests(at), rests(at, 1.0)
+    waits = at(1.0).add(new(priority=-1)).id
+    assert [at(1.0).position(job_id) for job_id in (waits, first, second)] == [0, 1, 2]
+    assert [at(60.0).position(job_id) for job_id in (first, second, waits)] == [0, 1, 2]
+    assert at(1.0).counts()[JobStatus.QUEUED] == 3
+
+
+def test_a_resting_job_waits_only_from_when_it_may_run(at: At) -> None:
+    job_id = rests(at)
+    assert at(0.0).oldest_queued() is None
+    assert at(60.0).oldest_queued() == known(at(0.0), job_id).retry_at
+
+
+def test_the_owner_may_end_a_rest(at: At) -> None:
+    job_id = rests(at)
+    job = at(0.0).requeue(job_id)
+    assert job is not None
+    assert (job.status, job.attempt, job.error, job.retry_at) == (JobStatus.QUEUED, 0, None, None)
+    assert taken(at(0.0)).job.id == job_id
+
+
+def test_a_resting_job_is_cancelled_at_once(at: At) -> None:
+    job = at(0.0).request_cancel(rests(at))
+    assert job is not None
+    assert (job.status, job.error) == (JobStatus.CANCELLED, None)
+    assert at(60.0).claim("w1", LEASE_S) is None
+
+
+@pytest.mark.parametrize("ahead", [5.0, 1e6])
+def test_a_clock_that_is_set_back_makes_no_rest_longer(at: At, ahead: float) -> None:
+    job_id = rests(at, ahead)
+    assert at(0.0).claim("w1", LEASE_S) is None
+    assert taken(at(6.0)).job.id == job_id
+
+
+def test_a_job_that_was_handed_back_does_not_rest(at: At) -> None:
+    job_id = rests(at)
+    at(60.0).release(taken(at(60.0)))
+    assert taken(at(60.0)).job.id == job_id
 
 
 def test_a_failed_attempt_of_a_job_that_is_to_stop_is_its_last(store: JobStore) -> None:

@@ -57,9 +57,19 @@ def test_a_key_is_listed_without_being_shown_and_gone_when_revoked(run: Run, tmp
     assert actions == [("key.create", "done"), ("key.revoke", "done")]
 
 
+def test_a_key_may_ask_for_a_priority_and_the_list_says_so(run: Run, tmp_path: Path) -> None:
+    key = run("keys", "create", "urgent", "--priority", "5").stdout.strip()
+    assert opened(tmp_path)[0].authenticate(key).max_priority == 5
+    plain = run("keys", "create", "plain").stdout.strip()
+    assert opened(tmp_path)[0].authenticate(plain).max_priority == 0
+    listed = json.loads(run("keys", "list", "--json").stdout)
+    assert {entry["name"]: entry["max_priority"] for entry in listed} == {"urgent": 5, "plain": 0}
+
+
 @pytest.mark.parametrize(
     "args",
-    [("create", "ci", "--scopes", "fly"), ("create", "a/b"), ("create", "ci", "--quota", "jobs=many"),
+    [("create", "ci", "--priority", "10"), ("create", "ci", "--priority", "-1"),
+     ("create", "ci", "--scopes", "fly"), ("create", "a/b"), ("create", "ci", "--quota", "jobs=many"),
      ("create", "ci", "--expires-days", "-1"), ("revoke", "0123")],
 )  # fmt: skip
 def test_what_makes_no_sense_is_told_in_a_line(run: Run, args: tuple[str, ...]) -> None:

@@ -22,6 +22,7 @@ from tests.worker_support import (
     claimed,
     during,
     now,
+    open_store,
     submit,
     temporary_files,
     worker_config,
@@ -102,7 +103,8 @@ def test_what_may_succeed_later_is_tried_again_until_its_attempts_end(
     assert now(store, job).status is JobStatus.QUEUED
     # The separation itself was done: the next attempt need not do it again.
     assert folders.checkpoint(job.id).exists()
-    assert attempt(store, folders, worker_config(), NEVER, claimed(store)) is Outcome.AGAIN
+    later = open_store(folders, 60.0)
+    assert attempt(later, folders, worker_config(), NEVER, claimed(later)) is Outcome.AGAIN
     done = now(store, job)
     assert done.status is JobStatus.FAILED
     assert done.error == JobError("disk_full", "The disk is full.", "", retryable=True)
