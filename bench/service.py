@@ -3,18 +3,20 @@
     python -m bench.service [--clients 8] [--requests 400] [--model htdemucs]
 
 Starts the real service, submits one long job, and while that runs lets parallel clients submit recordings,
-look at jobs and health, and download a stem. Prints requests per second and the median and 99th percentile of
-each kind, and how much the process grows during an upload of 500 MB.
+look at jobs and health, download a stem and watch its events. Prints requests per second, the median and the
+99th percentile of each kind, how late events are, and how much the process grows by an upload of 500 MB.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 import httpx2 as httpx
@@ -50,6 +52,29 @@ def measured(
     rate = requests / (time.perf_counter() - start)
     p50, p99 = (1000 * float(np.percentile(times, q)) for q in (50, 99))
     print(f"{name:<22} {rate:8.1f} a second   p50 {p50:8.1f} ms   p99 {p99:8.1f} ms")
+
+
+def events_late(service: Service, job_id: str, listeners: int, events: int) -> None:
+    """Let clients watch a job that runs, and print how long after they were written they get its events."""
+
+    def watch(_: int) -> list[float]:
+        late = []
+        with service.client() as client, client.stream("GET", f"/jobs/{job_id}/events") as answer:
+            opened = time.time()
+            for line in answer.iter_lines():
+                if line.startswith("data:"):
+                    at = datetime.fromisoformat(json.loads(line[5:])["at"]).timestamp()
+                    if at > opened:  # What is older was waiting for us.
+                        late.append(time.time() - at)
+                if len(late) == events:
+                    break
+        return late
+
+    with ThreadPoolExecutor(listeners) as pool:
+        times = [seconds for late in pool.map(watch, range(listeners)) for seconds in late]
+    p50, p99 = (1000 * float(np.percentile(times, q)) for q in (50, 99))
+    name = f"events, {listeners} listeners"
+    print(f"{name:<22} {len(times):8} events     p50 {p50:8.1f} ms   p99 {p99:8.1f} ms")
 
 
 def growth_mb(service: Service, upload: Path) -> float:
@@ -103,6 +128,7 @@ def main() -> None:
                 lambda c, _: c.get(f"/jobs/{done}/stems/drums"),
                 service,
             )
+            events_late(service, running, 50, 4)
             measured("POST /process", args.clients, len(short), lambda c, n: submit(c, short[n]), service)
             size = large.stat().st_size / 1e6
             print(f"upload of {size:.0f} MB: the process grows by {growth_mb(service, large):.0f} MB")

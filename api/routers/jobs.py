@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated
 
-import anyio
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import FileResponse
+from pydantic import BeforeValidator
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from api.bodies import job_body
@@ -18,13 +18,26 @@ from api.dependencies import OwnJob, PrincipalDep, Services, ServicesDep
 from api.errors import Conflict, InvalidRequest, NotFound
 from api.jobs.housekeeping import erase
 from api.jobs.model import JobEvent, JobStatus
+from api.jobs.results import read_result
 from api.jobs.store import JobFilter
+from api.problems import refusals
 from api.schemas import JobBody, JobPage
+from pipeline.manifest import Manifest
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
-_POLL_S = 0.25
+_LOOK_AGAIN_S = 10.0
 _HEARTBEAT_S = 10
+
+
+def _dated(value: str) -> str:
+    # A bare number would be taken for seconds or milliseconds, whichever is nearer to our time.
+    if value[4:5] != "-":
+        raise ValueError("should be a date or a time such as 2026-11-24T10:00:00Z")
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(_dated), Query(description="In UTC unless it has a zone.")]
 
 
 @router.get("")
@@ -33,8 +46,8 @@ def list_jobs(
     principal: PrincipalDep,
     status: Annotated[list[JobStatus] | None, Query()] = None,
     q: Annotated[str | None, Query(max_length=200, description="Part of the file name.")] = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
     cursor: Annotated[str | None, Query(pattern=r"^[0-9a-f-]{36}$")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> JobPage:
@@ -53,20 +66,23 @@ def get_job(job: OwnJob, services: ServicesDep) -> JobBody:
     return job_body(job, services.store)
 
 
-@router.get("/{job_id}/manifest")
+@router.get("/{job_id}/manifest", response_class=FileResponse, responses={200: {"model": Manifest}})
 def get_manifest(job: OwnJob, services: ServicesDep) -> Response:
     """The manifest of a finished job, byte for byte as it was published."""
-    path = services.folders.result(job.id) / "manifest.json"
-    if not path.is_file():
+    if job.status not in {JobStatus.SUCCEEDED, JobStatus.EXPIRED}:
         raise NotFound(
             f"The job {job.id} has no manifest: it is {job.status.value}.", "Wait until it succeeded."
         )
-    return FileResponse(path, media_type="application/json")
+    read_result(services.folders, job.id)  # What is damaged is not handed out.
+    return FileResponse(services.folders.result(job.id) / "manifest.json", media_type="application/json")
 
 
-@router.get("/{job_id}/events")
+@router.get(
+    "/{job_id}/events",
+    response_class=EventSourceResponse,
+    responses={200: {"content": {"text/event-stream": {}}}},
+)
 async def watch(
-    request: Request,
     job: OwnJob,
     services: ServicesDep,
     last_event_id: Annotated[str | None, Header()] = None,
@@ -77,23 +93,23 @@ async def watch(
     """
     if last_event_id is not None and not last_event_id.isdecimal():
         raise InvalidRequest("Last-Event-ID is not a number.", "Send the id of the last event received.")
-    events = _events(request, services, job.id, int(last_event_id or 0))
+    events = _events(services, job.id, int(last_event_id or 0))
     return EventSourceResponse(events, ping=_HEARTBEAT_S, headers={"X-Accel-Buffering": "no"})
 
 
-async def _events(
-    request: Request, services: Services, job_id: str, after: int
-) -> AsyncIterator[ServerSentEvent]:
-    while not await request.is_disconnected():
-        events = await run_sync(services.store.events, job_id, after)
-        for event in events:
-            after = event.id
-            yield _sse(event)
-        job = await run_sync(services.store.get, job_id)
-        if job is None or (job.status.final and not events):
-            return
-        if not events:
-            await anyio.sleep(_POLL_S)
+async def _events(services: Services, job_id: str, after: int) -> AsyncIterator[ServerSentEvent]:
+    with services.feed.listen(job_id) as listener:
+        while True:
+            listener.reset()
+            events = await run_sync(services.store.events, job_id, after)
+            for event in events:
+                after = event.id
+                yield _sse(event)
+            job = await run_sync(services.store.get, job_id)
+            if job is None or (job.status.final and not events):
+                return
+            if not events:
+                await listener.wait(_LOOK_AGAIN_S)
 
 
 def _sse(event: JobEvent) -> ServerSentEvent:
@@ -101,7 +117,7 @@ def _sse(event: JobEvent) -> ServerSentEvent:
     return ServerSentEvent(id=str(event.id), event=event.kind, data=data)
 
 
-@router.post("/{job_id}/cancel", status_code=202)
+@router.post("/{job_id}/cancel", status_code=202, responses=refusals(Conflict))
 def cancel_job(job: OwnJob, services: ServicesDep) -> JobBody:
     """Stop a job: at once when it waits, within one segment when it runs."""
     stopped = services.store.request_cancel(job.id)
@@ -110,7 +126,7 @@ def cancel_job(job: OwnJob, services: ServicesDep) -> JobBody:
     return job_body(stopped, services.store)
 
 
-@router.post("/{job_id}/retry", status_code=202)
+@router.post("/{job_id}/retry", status_code=202, responses=refusals(Conflict))
 def retry_job(job: OwnJob, services: ServicesDep) -> JobBody:
     """Queue a failed or cancelled job again."""
     if job.input_path is None or not services.folders.input(job).is_file():
@@ -123,7 +139,7 @@ def retry_job(job: OwnJob, services: ServicesDep) -> JobBody:
     return job_body(queued, services.store)
 
 
-@router.delete("/{job_id}", status_code=204)
+@router.delete("/{job_id}", status_code=204, responses=refusals(Conflict))
 def delete_job(job: OwnJob, services: ServicesDep) -> None:
     """Delete a job that has ended: its recording, stems and manifest."""
     if erase(services.store, services.folders, job.id) is None:
