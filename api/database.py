@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DisconnectionError
 
 metadata = MetaData(
     naming_convention={
@@ -22,26 +26,67 @@ metadata = MetaData(
 ONLY_READS = "only_reads"
 """Execution option of a connection whose transactions write nothing."""
 
+_FILE = "file"
+"""Where a connection notes which file it has open."""
 
-def open_database(url: str) -> Engine:
+
+def open_database(url: str, *, create: bool = True) -> Engine:
     """Open a database.
+
+    A file that is removed while it is in use is not written to any more: what is accepted would be lost with
+    the last process that has it open. The next transaction opens what lies in its place, such as a backup
+    that was restored; where there is nothing, it fails.
 
     Args:
         url: SQLAlchemy's; ``sqlite:///path`` by default.
+        create: whether to make an SQLite file that is missing. It is never made later.
 
     Returns:
         An engine whose transactions begin as writers on SQLite, so that two of them wait for one another
         instead of failing half-way. With the execution option `ONLY_READS` they wait for nobody.
     """
     parsed = make_url(url)
+    # hide_parameters: errors of the database end up in logs, and what is written may be secret.
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_size=5, max_overflow=10, pool_pre_ping=True)
+        return create_engine(parsed, pool_size=5, max_overflow=10, pool_pre_ping=True, hide_parameters=True)
+    engine = create_engine(
+        parsed, connect_args={"timeout": 30, "check_same_thread": False}, hide_parameters=True
+    )
     if parsed.database and parsed.database != ":memory:":
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False})
+        _keep_to_file(engine, Path(parsed.database), create=create)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _keep_to_file(engine: Engine, path: Path, *, create: bool) -> None:
+    if create:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # Whoever uses it is told in our words.
+            path.touch()
+
+    def connect_to_existing(_dialect: Any, _record: Any, args: list[Any], named: dict[str, Any]) -> None:
+        args[0] = f"file:{quote(str(path.absolute()))}?mode=rw"
+        named["uri"] = True
+
+    def remember(_connection: Any, record: Any) -> None:
+        record.info[_FILE] = _identity(path)
+
+    def compare(_connection: Any, record: Any, _proxy: Any) -> None:
+        if record.info.get(_FILE) != _identity(path):
+            raise DisconnectionError("the database file was removed or replaced")
+
+    event.listen(engine, "do_connect", connect_to_existing)
+    event.listen(engine, "connect", remember)
+    event.listen(engine, "checkout", compare)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:

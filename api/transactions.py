@@ -83,6 +83,21 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+def check_pages(engine: Engine) -> None:
+    """Read every page of an SQLite file; PostgreSQL looks after its own.
+
+    Raises:
+        DatabaseUnavailable: a page is damaged, or the database is busy or out of reach.
+        DiskFull: no space left beside it.
+        OutputUnwritable: its folder cannot be used.
+    """
+    if engine.dialect.name == "sqlite":
+        with reading(engine) as connection:
+            said = connection.exec_driver_sql("PRAGMA quick_check(1)").scalars().one()
+        if said != "ok":
+            raise _damaged(f": {said.splitlines()[0]}")
+
+
 _turns: WeakKeyDictionary[Engine, Lock] = WeakKeyDictionary()
 
 
@@ -141,9 +156,10 @@ def _busy() -> PipelineError:
     return DatabaseUnavailable("The database is busy.", "Try again in a few seconds.", retry_after_s=5)
 
 
-def _damaged() -> PipelineError:
-    hint = "Stop the service and restore the file from a backup."
-    return DatabaseUnavailable("The database file is damaged.", hint)
+def _damaged(how: str = "") -> PipelineError:
+    # A log beside it that belongs to the damaged file would be played into the restored one.
+    hint = "Stop the service, remove the files beside it that end in -wal and -shm, and restore a backup."
+    return DatabaseUnavailable(f"The database file is damaged{how}.", hint)
 
 
 def _away() -> PipelineError:

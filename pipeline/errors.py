@@ -15,6 +15,7 @@
     │   ├── InputNotFound           input_not_found
     │   ├── InputNotAFile           input_not_a_file
     │   ├── InputUnreadable         input_unreadable
+    │   ├── InputChanged            input_changed
     │   ├── InputEmpty              input_empty
     │   ├── InputTooLarge           input_too_large
     │   ├── InputIsWebPage          input_is_web_page
@@ -42,7 +43,7 @@
     │   ├── ToolMissing             tool_missing
     │   ├── ToolFailed              tool_failed           (retryable)
     │   ├── DiskFull                disk_full             (retryable)
-    │   ├── OutputUnwritable        output_unwritable
+    │   ├── OutputUnwritable        output_unwritable     (retryable)
     │   └── MemoryExhausted         memory_exhausted      (retryable)
     ├── EstimatorFailed             estimator_failed: kept in the manifest, never fails a job
     ├── ManifestInvalid             manifest_invalid
@@ -148,6 +149,12 @@ class InputUnreadable(InputError):
     """The operating system refuses to read the file."""
 
     code = "input_unreadable"
+
+
+class InputChanged(InputError):
+    """The file does not have the hash that it should have."""
+
+    code = "input_changed"
 
 
 class InputEmpty(InputError):
@@ -320,6 +327,7 @@ class OutputUnwritable(EnvironmentFailure):
     """The output folder cannot be created or written."""
 
     code = "output_unwritable"
+    retryable = True
 
 
 class MemoryExhausted(EnvironmentFailure):

@@ -41,7 +41,7 @@ class AttemptFolder:
         self._target = folders.result(job_id)
         with disk_errors("the output folder"):
             while True:
-                self.path.mkdir(parents=True, exist_ok=True)
+                self.path.mkdir(exist_ok=True)
                 lock = _lock(self.path)
                 if lock is None:
                     raise OutputUnwritable("Another process works on this attempt already.")

@@ -22,8 +22,9 @@ from api.jobs.publication import (
     publish_left,
     remove_abandoned,
 )
+from api.jobs.separations import clear, keep, prune
 from api.jobs.store import Claim, JobStore
-from pipeline.errors import Cancelled, PipelineError
+from pipeline.errors import Cancelled, DiskFull, PipelineError
 from pipeline.run import run
 from pipeline.separators.registry import WarmModel
 
@@ -48,6 +49,8 @@ def work(
     stop: threading.Event,
     may_begin: Callable[[], bool] = lambda: True,
     ended: Callable[[Job], None] = lambda _: None,
+    busy: Callable[[str | None], None] = lambda _: None,
+    warm: WarmModel | None = None,
 ) -> None:
     """Run jobs until told to stop.
 
@@ -58,11 +61,14 @@ def work(
         stop: set it to end: the job at hand may go on for ``config.grace_s``, then it is handed back.
         may_begin: asked before every claim, such as `api.jobs.capacity.memory_allows`.
         ended: told of every job that this worker brought to its end, for the audit log.
+        busy: told the id of each job that is begun, and None when it is over, for the register of workers.
+        warm: keeps the model loaded from job to job.
     """
-    warm = WarmModel()
+    warm = warm or WarmModel()
     tidied = False
     while not stop.is_set():
         try:
+            folders.check()
             if not tidied:
                 tidy(store, folders)
                 tidied = True
@@ -70,14 +76,16 @@ def work(
             if claim is None:
                 stop.wait(config.poll_s)
                 continue
-            outcome = attempt(store, folders, config, stop, claim, warm)
+            busy(claim.job.id)
+            try:
+                outcome = attempt(store, folders, config, stop, claim, warm)
+            finally:
+                busy(None)
             job = store.get(claim.job.id)
             if outcome is not Outcome.LOST and job is not None and job.status.final:
                 ended(job)
-            if outcome is Outcome.AGAIN:
-                stop.wait(config.retry_pause_s)
         except Exception:
-            # The store is out of reach. A job at hand comes back when its lease runs out.
+            # The store or a disk is out of reach. A job at hand comes back when its lease runs out.
             log.exception("the worker goes on after an error", extra={"action": "worker_error"})
             stop.wait(config.retry_pause_s)
 
@@ -110,6 +118,7 @@ def attempt(
         made = _make(folders, config, claim, heartbeat, warm)
     outcome = _tell(store, claim, heartbeat, made)
     settle(store, folders, claim.job.id)
+    prune(folders, config.separation_cache_bytes)
     said |= {"outcome": outcome.value, "seconds": round(monotonic() - start, 3)}
     log.info("attempt ended", extra={"action": "attempt_ended", **said})
     return outcome
@@ -136,10 +145,12 @@ def _make(
                 job_config(config.pipeline, job.options),
                 job_id=job.id,
                 filename=job.filename,
+                sha256=job.input_sha256,
                 created_at=job.created_at,
                 progress=heartbeat.progress,
                 cancel=heartbeat.cancel,
                 checkpoint=folders.checkpoint(job.id),
+                kept=folders.separations_of(job.owner),
                 warm=warm,
             )
             if not heartbeat.check():
@@ -149,6 +160,8 @@ def _make(
     except Cancelled:
         return False
     except PipelineError as exc:
+        if isinstance(exc, DiskFull):
+            clear(folders, folders.outputs)  # The next attempt may have the space.
         return JobError(exc.code, exc.message, exc.hint, exc.retryable)
     except Exception as exc:
         log.exception("attempt failed", extra={"action": "attempt_crashed", "job_id": job.id})
@@ -179,13 +192,17 @@ def _tell(store: JobStore, claim: Claim, heartbeat: Heartbeat, made: JobError | 
 def settle(store: JobStore, folders: Folders, job_id: str) -> None:
     """Remove what an ended job does not need any more: work folders, its checkpoint, a result that is none.
 
-    A job that is still to run keeps its checkpoint, and what a dead attempt has finished.
+    Of a job that succeeded the separation is kept. A job that is still to run keeps its checkpoint, and what
+    a dead attempt has finished.
     """
     job = store.get(job_id)
     if job is not None and not job.status.final:
         return
     remove_abandoned(folders, job_id)
-    folders.checkpoint(job_id).unlink(missing_ok=True)
+    if job is not None and job.status is JobStatus.SUCCEEDED:
+        keep(folders, job)
+    for checkpoint in folders.checkpoints_of(job_id):
+        checkpoint.unlink(missing_ok=True)
     if job is not None and job.status in {JobStatus.FAILED, JobStatus.CANCELLED}:
         shutil.rmtree(folders.result(job_id), ignore_errors=True)
 
@@ -195,7 +212,7 @@ def tidy(store: JobStore, folders: Folders) -> None:
     for job_id in abandoned_jobs(folders):
         settle(store, folders, job_id)
     for checkpoint in folders.checkpoints.glob("*.checkpoint"):
-        settle(store, folders, checkpoint.stem)
+        settle(store, folders, checkpoint.name.partition(".")[0])
     for temporary in folders.checkpoints.glob("*.tmp"):
         with suppress(FileNotFoundError), temporary.open("rb") as file, suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # A living process copies into a locked one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,33 +82,12 @@ def decode(
         DiskFull: no space for the samples.
         ToolMissing: ffmpeg is not installed.
     """
-    cap = int(limits.max_duration_s * probe.sample_rate)
-    frame_bytes = 4 * probe.channels
     check = _SampleCheck(source.filename, accept_damaged)
-    argv = ["ffmpeg", "-hide_banner", "-nostdin", "-v", "repeat+error", "-threads", "1"]
-    argv += ["-protocol_whitelist", "file", "-format_whitelist", CONTAINERS, "-codec_whitelist", CODECS]
-    argv += ["-i", source.url, "-map", "0:a:0", "-vn", "-sn", "-dn", "-ac", str(probe.channels)]
-    argv += ["-ar", str(probe.sample_rate), "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
-    with (
-        ScratchWriter(scratch, probe.channels) as writer,
-        Process(
-            [*argv],
-            memory_bytes=limits.decoder_memory_bytes,
-            timeout_s=limits.decode_timeout_s,
-            pass_fds=[source.fd],
-        ) as tool,
-    ):
-        rest = b""
-        while chunk := tool.stdout.read(_READ_BYTES):
+    with ScratchWriter(scratch, probe.channels) as writer, _decoder(source, probe, limits) as tool:
+        for block in _blocks(tool, source, probe, limits):
             if cancel is not None:
                 cancel.check()
-            rest += chunk
-            whole = len(rest) - len(rest) % frame_bytes
-            block = np.frombuffer(rest[:whole], dtype="<f4").reshape(-1, probe.channels).T
-            rest = rest[whole:]
             writer.write(check(block))
-            if writer.length > cap or writer.length * frame_bytes > limits.max_decoded_bytes:
-                raise _too_long(source, limits)
             if probe.claimed_s:
                 step(writer.length / probe.sample_rate / probe.claimed_s)
         tool.wait()
@@ -135,6 +114,58 @@ def decode(
             "Check the export; the right track may be muted.",
         )
     return Decoded(audio, tuple(notices))
+
+
+def decoded_blocks(source: Source, probe: Probe, limits: Limits) -> Generator[FloatArray]:
+    """Decode a recording that has been accepted, for listening: the samples of `decode`, as they come.
+
+    Whatever can be decoded is given; samples that are not numbers become zeros.
+
+    Args:
+        source: the open file.
+        probe: what its header claims.
+        limits: bounds on length, size, time and memory.
+
+    Yields:
+        float32 (channels, n) consecutive blocks.
+
+    Raises:
+        AudioTooLong: a limit is passed.
+        ToolMissing: ffmpeg is not installed.
+    """
+    with _decoder(source, probe, limits) as tool:
+        for block in _blocks(tool, source, probe, limits):
+            yield np.nan_to_num(block, posinf=0.0, neginf=0.0)
+
+
+def _decoder(source: Source, probe: Probe, limits: Limits) -> Process:
+    argv = ["ffmpeg", "-hide_banner", "-nostdin", "-v", "repeat+error", "-threads", "1"]
+    argv += ["-protocol_whitelist", "file", "-format_whitelist", CONTAINERS, "-codec_whitelist", CODECS]
+    argv += ["-i", source.url, "-map", "0:a:0", "-vn", "-sn", "-dn", "-ac", str(probe.channels)]
+    argv += ["-ar", str(probe.sample_rate), "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]
+    return Process(
+        argv,
+        memory_bytes=limits.decoder_memory_bytes,
+        timeout_s=limits.decode_timeout_s,
+        pass_fds=[source.fd],
+    )
+
+
+def _blocks(tool: Process, source: Source, probe: Probe, limits: Limits) -> Iterator[FloatArray]:
+    """Read what a decoder writes: float32 (channels, n), until it ends or a limit is passed."""
+    cap = int(limits.max_duration_s * probe.sample_rate)
+    frame_bytes = 4 * probe.channels
+    length = 0
+    rest = b""
+    while chunk := tool.stdout.read(_READ_BYTES):
+        rest += chunk
+        whole = len(rest) - len(rest) % frame_bytes
+        block = np.frombuffer(rest[:whole], dtype="<f4").reshape(-1, probe.channels).T
+        rest = rest[whole:]
+        length += block.shape[1]
+        yield block
+        if length > cap or length * frame_bytes > limits.max_decoded_bytes:
+            raise _too_long(source, limits)
 
 
 class _SampleCheck:

@@ -77,8 +77,13 @@ def encode(audio: Audio, path: Path, fmt: Format, *, gain: float = 1.0, cancel: 
 
 
 def hash_file(path: Path) -> tuple[int, str]:
-    """Size in bytes and SHA-256 of a file, flushed to disk first."""
-    with path.open("rb") as file:
+    """Size in bytes and SHA-256 of a file, flushed to disk first.
+
+    Raises:
+        DiskFull: some disks notice only now that they have no space left.
+        OutputUnwritable: the operating system refuses.
+    """
+    with disk_errors("a stem"), path.open("rb") as file:
         os.fsync(file.fileno())
         digest = hashlib.file_digest(file, "sha256")
         return file.tell(), digest.hexdigest()

@@ -23,6 +23,7 @@ from api.jobs.sql_store import SqlJobStore
 from api.jobs.store import JobFilter, JobStore
 from api.migrate import upgrade
 from pipeline.errors import DiskFull, OutputUnwritable
+from tests.faults.small_disk import on_a_small_disk
 from tests.job_stores import new
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,19 +136,6 @@ def assert_intact(folder: Path) -> None:
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    disk = folder / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("a file system of its own may be mounted by root only")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "--lazy", disk], check=True)
-
-
 # Many processes
 
 
@@ -256,7 +244,7 @@ def test_a_disk_that_fails_while_a_job_is_accepted_is_said(
 
 
 def test_a_full_disk_is_said_loses_nothing_and_heals(tmp_path: Path) -> None:
-    with small_disk(tmp_path, "2m") as disk:
+    def work(disk: Path) -> None:
         made(disk, jobs=3)
         with opened(disk) as store:
             (disk / "ballast").write_bytes(bytes(1 << 18))
@@ -272,9 +260,11 @@ def test_a_full_disk_is_said_loses_nothing_and_heals(tmp_path: Path) -> None:
             store.check()
         assert_intact(disk)
 
+    on_a_small_disk(tmp_path / "disk", "2m", work)
+
 
 def test_a_full_disk_fails_the_check(tmp_path: Path) -> None:
-    with small_disk(tmp_path, "1m") as disk:
+    def work(disk: Path) -> None:
         made(disk, jobs=3)
         with suppress(OSError), (disk / "ballast").open("wb", buffering=0) as file:
             while file.write(bytes(4096)):
@@ -283,14 +273,18 @@ def test_a_full_disk_fails_the_check(tmp_path: Path) -> None:
             store.check()
         assert said.value.errno == errno.ENOSPC
 
+    on_a_small_disk(tmp_path / "disk", "1m", work)
+
 
 def test_a_new_database_on_a_full_disk_is_refused_in_plain_words(tmp_path: Path) -> None:
-    with small_disk(tmp_path, "64k") as disk:
+    def work(disk: Path) -> None:
         (disk / "ballast").write_bytes(bytes(60 << 10))
         engine = open_database(database(disk))
         with pytest.raises(DiskFull):
             upgrade(engine)
         engine.dispose()
+
+    on_a_small_disk(tmp_path / "disk", "64k", work)
 
 
 WRITES: dict[str, Callable[[JobStore], object]] = {
@@ -302,7 +296,7 @@ WRITES: dict[str, Callable[[JobStore], object]] = {
 
 @pytest.mark.parametrize("write", WRITES)
 def test_a_read_only_disk_is_said(tmp_path: Path, write: str) -> None:
-    with small_disk(tmp_path, "8m") as disk:
+    def work(disk: Path) -> None:
         made(disk, jobs=1)
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
         with opened(disk) as store:
@@ -310,6 +304,8 @@ def test_a_read_only_disk_is_said(tmp_path: Path, write: str) -> None:
                 WRITES[write](store)
             with pytest.raises(OSError, match="cannot be opened or written"):
                 store.check()
+
+    on_a_small_disk(tmp_path / "disk", "8m", work)
 
 
 def test_a_folder_in_place_of_the_database_is_said(tmp_path: Path) -> None:
