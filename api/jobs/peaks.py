@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
+import logging
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 
+from api.jobs.listening import Whole
+from pipeline.audio import FloatArray
 from pipeline.manifest import Artifact
+
+log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 18
 
@@ -27,41 +35,64 @@ def stem_peaks(file: Path, artifact: Artifact, buckets: int, cache: Path) -> dic
     Returns:
         The fields of `api.schemas.Peaks`.
     """
-    samples = artifact.samples or 0
-    per_bucket = max(-(-samples // buckets), 1)
-    kept = cache / f"{artifact.sha256[:16]}-{per_bucket}.json"
+    rate, samples = artifact.sample_rate or 0, artifact.samples or 0
+    return peaks(Whole(artifact.name, artifact.sha256, rate, samples, _blocks(file)), buckets, cache)
+
+
+def peaks(whole: Whole, buckets: int, cache: Path) -> dict[str, Any]:
+    """Measure a track, or take what was measured before; see `stem_peaks`."""
+    per_bucket = max(-(-whole.samples // buckets), 1)
+    kept = cache / f"{whole.sha256[:16]}-{per_bucket}.json"
     try:
         found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         found = {
-            "name": artifact.name,
-            "sample_rate": artifact.sample_rate,
-            "samples": samples,
+            "name": whole.name,
+            "sample_rate": whole.sample_rate,
+            "samples": whole.samples,
             "samples_per_bucket": per_bucket,
             "bits": 8,
-            "data": _measure(file, per_bucket),
+            "data": _measure(whole.blocks, -(-whole.samples // per_bucket), per_bucket),
         }
-        _keep(kept, found)
+        keep(kept, json.dumps(found, separators=(",", ":")).encode())
     return found
 
 
-def _measure(file: Path, per_bucket: int) -> list[int]:
-    """Alternating minimum and maximum of each bucket of the mean over channels, in 8-bit steps."""
-    size = max(_BLOCK // per_bucket, 1) * per_bucket
-    data: list[int] = []
+def keep(path: Path, data: bytes) -> None:
+    """Write what was measured, if there is room for it."""
+    # Two requests for the same may write at once.
+    temporary = path.with_suffix(f".{uuid.uuid4()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        temporary.rename(path)
+    except OSError as exc:  # A full disk: it is measured again next time.
+        log.warning("a measurement could not be kept: %s", exc.strerror, extra={"action": "peaks_not_kept"})
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _blocks(file: Path) -> Iterator[FloatArray]:
     with soundfile.SoundFile(file) as audio:
-        for block in audio.blocks(blocksize=size, dtype="float32", always_2d=True):
-            mono = block.mean(axis=1)
-            edges = np.arange(0, len(mono), per_bucket)
-            low = np.minimum.reduceat(mono, edges)
-            high = np.maximum.reduceat(mono, edges)
-            both = np.rint(np.stack([low, high], axis=1) * 127).clip(-128, 127)
-            data.extend(both.astype(int).ravel().tolist())
-    return data
+        for block in audio.blocks(blocksize=_BLOCK, dtype="float32", always_2d=True):
+            yield block.T
 
 
-def _keep(path: Path, found: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(found, separators=(",", ":")), encoding="utf-8")
-    temporary.rename(path)
+def _measure(blocks: Iterable[FloatArray], buckets: int, per_bucket: int) -> list[int]:
+    """Alternating minimum and maximum of each bucket of the mean over channels, in 8-bit steps."""
+    low = np.full(buckets, np.inf, np.float32)
+    high = -low
+    position = 0
+    for block in blocks:
+        mono = block.mean(axis=0)[: buckets * per_bucket - position]
+        first = position // per_bucket
+        edges = np.arange(first * per_bucket, position + len(mono), per_bucket) - position
+        edges[:1] = 0
+        reached = slice(first, first + len(edges))
+        if len(edges):
+            low[reached] = np.minimum(low[reached], np.minimum.reduceat(mono, edges))
+            high[reached] = np.maximum(high[reached], np.maximum.reduceat(mono, edges))
+        position += len(mono)
+    both: npt.NDArray[np.float32] = np.stack([low, high], axis=1)
+    both[~np.isfinite(both)] = 0.0  # Where a file ends early.
+    return [int(step) for step in np.rint(both * 127).clip(-128, 127).ravel()]

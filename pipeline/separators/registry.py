@@ -31,6 +31,17 @@ class WarmModel:
         """Of the model that is kept."""
         return self._asked[0] if self._asked else None
 
+    def prepare(self, spec: ModelSpec, weights: WeightsConfig) -> None:
+        """Load a model that will be asked for, unless it needs no weights or they are not on this machine.
+
+        Raises:
+            WeightsError: they cannot be trusted.
+        """
+        from pipeline.weights.cache import present
+
+        if spec.members and present(spec, weights):
+            self.load(spec, weights, CancelToken())
+
     def load(self, spec: ModelSpec, weights: WeightsConfig, cancel: CancelToken) -> LoadedModel:
         """Give the model that was asked for: see `pipeline.weights.load.load`."""
         from pipeline.weights.load import load
