@@ -24,9 +24,11 @@ from api.jobs.publication import (
 )
 from api.jobs.separations import clear, keep, prune
 from api.jobs.store import Claim, JobStore
+from pipeline.config import PipelineConfig
 from pipeline.errors import Cancelled, DiskFull, PipelineError
 from pipeline.run import run
 from pipeline.separators.registry import WarmModel
+from pipeline.weights.registry import get_model_spec
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +90,15 @@ def work(
             # The store or a disk is out of reach. A job at hand comes back when its lease runs out.
             log.exception("the worker goes on after an error", extra={"action": "worker_error"})
             stop.wait(config.retry_pause_s)
+
+
+def warm_up(warm: WarmModel, config: PipelineConfig) -> None:
+    """Load the model of most jobs before the first one comes: it then begins to separate seconds earlier."""
+    try:
+        warm.prepare(get_model_spec(config.model), config.weights)
+    except PipelineError as exc:
+        # The job that needs it will say so to its owner.
+        log.warning("the model is not ready: %s", exc.message, extra={"action": "warm_up_failed"})
 
 
 def attempt(

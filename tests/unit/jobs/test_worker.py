@@ -13,10 +13,12 @@ from api.jobs.folders import Folders
 from api.jobs.model import JobError, JobStatus
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.store import Beat, Claim
-from api.jobs.worker import Outcome, attempt, work
+from api.jobs.worker import Outcome, attempt, warm_up, work
+from pipeline.config import PipelineConfig, WeightsConfig
 from pipeline.errors import DiskFull
 from pipeline.manifest import read_manifest
 from pipeline.progress import Progress
+from pipeline.separators.registry import WarmModel
 from pipeline.verify import verify_job
 from tests.worker_support import (
     claimed,
@@ -259,3 +261,17 @@ def test_a_worker_goes_on_after_its_store_failed(
     monkeypatch.setattr(SqlJobStore, "claim", shaky)
     work(store, folders, worker_config(), stop)
     assert now(store, job).status is JobStatus.SUCCEEDED
+
+
+def test_a_worker_loads_its_model_before_the_first_job(weights_dir: Path) -> None:
+    warm = WarmModel()
+    warm_up(warm, PipelineConfig(weights=WeightsConfig(cache_dir=weights_dir, offline=True)))
+    assert warm.name == "htdemucs"
+
+
+def test_a_worker_whose_weights_are_not_here_fetches_none_before_it_must(tmp_path: Path) -> None:
+    warm = WarmModel()
+    warm_up(warm, PipelineConfig(weights=WeightsConfig(cache_dir=tmp_path)))
+    warm_up(warm, PipelineConfig(model="hpss"))
+    assert warm.name is None
+    assert not list(tmp_path.iterdir())
