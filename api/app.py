@@ -5,31 +5,48 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 
+import anyio
 from anyio.to_thread import run_sync
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from api.audit import Audit
+from api.clocks import SteadyClock
 from api.database import open_database
 from api.dependencies import Services
 from api.guards import install_guards
+from api.ingest import ingest_rules
 from api.jobs.admission import Admission
+from api.jobs.feed import Feed
 from api.jobs.folders import Folders
 from api.jobs.housekeeping import remove_incoming, sweep
 from api.jobs.idempotency import IdempotencyStore
+from api.jobs.listening import Listening
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.supervisor import Supervisor
+from api.jobs.workers import WorkerRegister
 from api.metrics import Metrics
 from api.migrate import upgrade
-from api.routers import artifacts, jobs, process, service
+from api.openapi import DocumentedApp
+from api.outbound import Outbound
+from api.routers import admin, artifacts, jobs, listening, process, service, uploads, webhooks
 from api.security.keys import KeyStore
 from api.security.secret import load_secret
 from api.security.tickets import Tickets
 from api.settings import MIB, Settings, pipeline_defaults
+from api.sources import Sources
+from api.transactions import check_pages
+from api.uploads.receiving import Receiver
+from api.uploads.store import Uploads
+from api.webhooks.dispatcher import Dispatcher
+from api.webhooks.metrics import BacklogMetrics
+from api.webhooks.sender import Sender
+from api.webhooks.signing import OwnerSecrets
+from api.webhooks.store import WebhookStore
 from pipeline.errors import PipelineError
 from pipeline.software import VERSION
 
@@ -49,15 +66,19 @@ def folders_of(settings: Settings) -> Folders:
     )
 
 
-def prepare(settings: Settings) -> tuple[Engine, Folders]:
+def prepare(settings: Settings, *, create: bool = True) -> tuple[Engine, Folders]:
     """Make the folders, and open the database, brought up to date.
+
+    Args:
+        settings: where they are.
+        create: whether to make a database that is missing.
 
     Raises:
         PipelineError: the folders or the database cannot be used.
     """
     folders = folders_of(settings)
     folders.make()
-    engine = open_database(settings.database_url.get_secret_value())
+    engine = open_database(settings.database_url.get_secret_value(), create=create)
     upgrade(engine)
     return engine, folders
 
@@ -69,6 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
         PipelineError: the folders or the database cannot be used, or the keys were made with another secret.
     """
     engine, folders = prepare(settings)
+    check_pages(engine)  # Later damage makes it not ready; with what is known from the start nothing begins.
     remove_incoming(folders)
     secret = load_secret(settings)
     keys = KeyStore(engine, secret)
@@ -79,8 +101,8 @@ def create_app(settings: Settings) -> FastAPI:
         [sys.executable, "-m", "api", "worker"], settings.workers, grace_s=settings.grace_s + 5
     )
     defaults = pipeline_defaults(settings)
-    tickets = Tickets(secret)
-    metrics = Metrics(store, settings.data_dir)
+    tickets, audit = Tickets(secret), Audit(engine, secret)
+    metrics = Metrics(engine, store, settings.data_dir)
     admission = Admission(
         store,
         folders,
@@ -89,34 +111,68 @@ def create_app(settings: Settings) -> FastAPI:
         disk_reserve=settings.disk_reserve_mb * MIB,
         memory_reserve=settings.memory_reserve_mb * MIB,
     )
+    resumable = Uploads(
+        folders.resumable,
+        folders.uploads,
+        expiry_s=settings.upload_expiry_s,
+        most=settings.upload_count,
+        most_bytes=settings.upload_total_mb * MIB,
+    )
+    outbound = Outbound(settings.outbound_networks, settings.outbound_ports)
+    webhook_store, webhook_secrets = WebhookStore(engine), OwnerSecrets(engine, secret)
+    sender = Sender(outbound, webhook_secrets, settings.webhook_timeout_s)
+    metrics.registry.register(BacklogMetrics(webhook_store))
     services = Services(
         settings,
         defaults,
         folders,
         store,
+        Feed(store),
+        Listening(
+            folders,
+            defaults,
+            cache_bytes=settings.listening_cache_mb * MIB,
+            reserve=settings.disk_reserve_mb * MIB,
+        ),
         IdempotencyStore(engine, kept_s=settings.idempotency_s),
         admission,
+        Sources(resumable, outbound, ingest_rules(settings)),
+        resumable,
+        Receiver(resumable),
         tickets,
         metrics,
+        WorkerRegister(engine),
+        outbound,
+        webhook_store,
+        webhook_secrets,
+        sender,
+        keys,
+        audit,
     )
+    dispatcher = Dispatcher(webhook_store, sender)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         stop = threading.Event()
         housekeeper = threading.Thread(target=_keep_house, args=(services, stop), name="housekeeping")
-        metrics.start()
         supervisor.start()
         housekeeper.start()
+        dispatcher.start()
         try:
-            yield
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(services.feed.run)
+                yield
+                tasks.cancel_scope.cancel()
         finally:
             stop.set()
             await run_sync(supervisor.stop)
+            # After the workers: what they end while they stop is told at once.
+            await run_sync(dispatcher.stop)
+            await run_sync(services.listening.close)
             await run_sync(housekeeper.join)
-            await run_sync(metrics.stop)
             engine.dispose()
 
-    app = FastAPI(title="Audio Pipeline", version=VERSION, summary=_SUMMARY, lifespan=lifespan)
+    app = bare_app(lifespan)
     app.state.services = services
     app.state.first_key = first_key
     install_guards(
@@ -124,10 +180,27 @@ def create_app(settings: Settings) -> FastAPI:
         settings,
         keys=keys,
         tickets=tickets,
-        audit=Audit(engine, secret),
+        audit=audit,
         observe=metrics.observe_request,
     )
-    for router in (process.router, jobs.router, artifacts.router, service.router):
+    return app
+
+
+def bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None) -> FastAPI:
+    """The application with all of its routes and nothing behind them: enough for its OpenAPI document."""
+    app = DocumentedApp(
+        title="Audio Pipeline",
+        version=VERSION,
+        summary=_SUMMARY,
+        lifespan=lifespan,
+        webhooks=webhooks.messages,
+        generate_unique_id_function=lambda route: route.name,
+        redirect_slashes=False,  # to an address with the client's own Host header in it
+    )
+    for router in (
+        process.router, uploads.router, jobs.router, artifacts.router, service.router,
+        listening.router, webhooks.router, admin.router,
+    ):  # fmt: skip
         app.include_router(router)
     return app
 
@@ -136,11 +209,22 @@ _SUMMARY = "A recording in; stems, a musical analysis and an auditable manifest 
 
 
 def _keep_house(services: Services, stop: threading.Event) -> None:
-    days = services.settings.job_retention_days
+    settings = services.settings
+    days = settings.job_retention_days
     retention = timedelta(days=days) if days else None
+    clock = SteadyClock(services.folders.data / "clock")
     while True:
         try:
-            sweep(services.store, services.folders, retention)
+            sweep(
+                services.store,
+                services.folders,
+                retention,
+                clock.now,
+                separation_cache_bytes=settings.separation_cache_mb * MIB,
+                listening_cache_bytes=settings.listening_cache_mb * MIB,
+            )
+            services.uploads.sweep()
+            services.webhooks.forget(services.settings.webhook_log_days)
         except (PipelineError, OSError):
             log.exception(
                 "housekeeping failed; the next round does the rest", extra={"action": "sweep_failed"}

@@ -171,6 +171,19 @@ class Audit:
                 return
             after = page[-1].seq
 
+    def latest(self, limit: int, before: int | None = None) -> list[AuditEntry]:
+        """Entries, newest first.
+
+        Args:
+            limit: at most so many.
+            before: number of the entry after the newest of them; None: the log's end.
+        """
+        query = select(audit_log).order_by(audit_log.c.seq.desc()).limit(limit)
+        if before is not None:
+            query = query.where(audit_log.c.seq < before)
+        with reading(self._engine) as connection:
+            return [AuditEntry(**row._mapping) for row in connection.execute(query)]
+
     def verify(self, noted_head: str | None = None) -> Verdict:
         """Recompute the chain, up to where it ended when the verification began.
 

@@ -32,11 +32,16 @@ def note(request: Request, *, input: str = "", output: str = "", job_id: str = "
     )
 
 
+def goes_on(request: Request) -> None:
+    """Say that a request goes on with what an earlier one began, and needs no entry of its own."""
+    request.scope["state"]["goes_on"] = True
+
+
 class AuditTrail:
     """Writes the entry before the answer goes out, so that nothing was answered that is not in the log.
 
     Recorded is every request whose rule has an action, and every one that was forbidden. Of a file that a
-    player fetches in ranges, the first range counts.
+    player fetches in ranges, the first range counts; of one that it fetches in parts, the first part.
 
     Args:
         app: the rest; `api.security.middleware.Access` is inside.
@@ -93,7 +98,7 @@ def _counts(scope: Scope, status: int) -> bool:
         return False
     if status == 403:
         return True
-    if rule.action is None or scope["state"].get("principal") is None:
+    if rule.action is None or scope["state"].get("principal") is None or scope["state"].get("goes_on"):
         return False
     wanted = Headers(scope=scope).get("range", "bytes=0-")
     return scope["method"] not in {"GET", "HEAD"} or (

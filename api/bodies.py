@@ -7,14 +7,23 @@ from api.jobs.store import JobStore
 from api.schemas import ErrorBody, JobBody, StageBody
 
 
-def job_body(job: Job, store: JobStore) -> JobBody:
-    """A job as its owner sees it."""
+def job_body(job: Job, store: JobStore | None = None) -> JobBody:
+    """A job as its owner sees it.
+
+    Args:
+        job: in any status.
+        store: asked for the place of one that waits; None where it has ended.
+    """
     base = f"/jobs/{job.id}"
     links = {"self": base, "events": f"{base}/events"}
+    if job.status in (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.SUCCEEDED):
+        links["audio"] = f"{base}/audio"
     if job.status in (JobStatus.SUCCEEDED, JobStatus.EXPIRED):
         links["manifest"] = f"{base}/manifest"
     if job.status is JobStatus.SUCCEEDED:
         links |= {"archive": f"{base}/archive", "peaks": f"{base}/peaks"}
+    if job.webhook_url is not None:
+        links["webhooks"] = f"{base}/webhooks"
     error = job.error
     done = job.status is JobStatus.SUCCEEDED
     return JobBody(
@@ -34,11 +43,12 @@ def job_body(job: Job, store: JobStore) -> JobBody:
             StageBody(name=s.name, status="succeeded" if done else s.status, seconds=s.seconds)
             for s in job.stages
         ],
-        queue_position=store.position(job.id) if job.status is JobStatus.QUEUED else None,
+        queue_position=store.position(job.id) if store and job.status is JobStatus.QUEUED else None,
         eta_s=job.eta_s,
         error=error and ErrorBody(
             code=error.code, message=error.message, hint=error.hint, retryable=error.retryable
         ),
+        retry_at=job.retry_at,
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,

@@ -47,6 +47,12 @@ def _settings(log_file: str | None) -> Settings:
     return settings
 
 
+def _stop_at_hangup() -> None:
+    """Let a terminal that closes stop the service in good order; one under nohup stays."""
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+
+
 @app.command()
 def serve() -> None:
     """Serve the API, with workers beside it. Settings come from the environment and .env."""
@@ -54,17 +60,22 @@ def serve() -> None:
         import uvicorn
 
         from api.app import create_app
+        from api.connections import Connection, raise_file_limit
 
         settings = _settings("api")
+        raise_file_limit()
         application = create_app(settings)
         shown = "localhost" if settings.api_host in ("0.0.0.0", "127.0.0.1") else settings.api_host  # noqa: S104
         typer.echo(f"API      http://{shown}:{settings.api_port}      (docs: /docs)")
         if application.state.first_key:
             typer.echo(f"API key  {application.state.first_key}      (shown this once: keep it)")
+        _stop_at_hangup()
         uvicorn.run(
             application,
             host=settings.api_host,
             port=settings.api_port,
+            http=Connection,
+            root_path=settings.root_path,
             log_config=None,
             access_log=False,
             # Whom to believe about addresses is decided by our own middleware.
@@ -87,17 +98,22 @@ def worker(
     with told():
         from api.app import prepare
         from api.audit import Audit
+        from api.database import open_database
         from api.jobs.capacity import memory_allows, threads_a_worker, usable_cores
         from api.jobs.heartbeat import WorkerConfig
         from api.jobs.model import Job
+        from api.jobs.separations import make_room
         from api.jobs.sql_store import SqlJobStore
-        from api.jobs.worker import work
+        from api.jobs.worker import warm_up, work
+        from api.jobs.workers import Presence, WorkerRegister
         from api.security.secret import load_secret
         from api.settings import MIB, pipeline_defaults
+        from pipeline.separators.registry import WarmModel
         from pipeline.weights.registry import get_model_spec
 
         settings = _settings(None)  # Standard error is the supervisor's.
-        engine, folders = prepare(settings)
+        # A supervisor has made the database: were it gone by now, a new one would hide that.
+        engine, folders = prepare(settings, create=parent is None)
         stop = threading.Event()
 
         def end(_signal: int, _frame: FrameType | None) -> None:
@@ -115,6 +131,7 @@ def worker(
             stage_warn_s=settings.stage_warn_s,
             job_timeout_s=settings.job_timeout_s,
             job_timeout_factor=settings.job_timeout_factor,
+            separation_cache_bytes=settings.separation_cache_mb * MIB,
         )
         spec, reserve = get_model_spec(settings.model), settings.memory_reserve_mb * MIB
         audit = Audit(engine, load_secret(settings))
@@ -130,7 +147,18 @@ def worker(
                 job_id=job.id,
             )
 
-        work(SqlJobStore(engine), folders, config, stop, lambda: memory_allows(spec, reserve), record)
+        def may_begin() -> bool:
+            # On a full disk jobs wait rather than fail.
+            roomy = make_room(folders, folders.outputs, settings.disk_reserve_mb * MIB)
+            return roomy and memory_allows(spec, reserve)
+
+        # A database of its own: the worker's writes wait for nothing that the register does.
+        register = WorkerRegister(open_database(settings.database_url.get_secret_value(), create=False))
+        warm = WarmModel()
+        with Presence(register, config.name, settings.device, lambda: warm.name) as presence:
+            if memory_allows(spec, reserve):
+                warm_up(warm, config.pipeline)
+            work(SqlJobStore(engine), folders, config, stop, may_begin, record, presence.note, warm)
 
 
 @app.command()
@@ -144,24 +172,38 @@ def submit(
     stems: Annotated[str | None, typer.Option(help="Comma-separated.")] = None,
     formats: Annotated[str | None, typer.Option("--format", help="Comma-separated.")] = None,
     estimators: Annotated[str | None, typer.Option(help="all, none, or a comma-separated list.")] = None,
+    resumable: Annotated[
+        bool | None, typer.Option(help="Go on after a broken connection. Default: for 32 MB and more.")
+    ] = None,
     wait: Annotated[bool, typer.Option(help="Wait until the job has ended.")] = False,
     download: Annotated[Path | None, typer.Option(help="Fetch the result into this folder.")] = None,
 ) -> None:
     """Submit a recording to a service."""
-    from api.client import Client, ServiceProblem
+    import httpx2 as httpx
+
+    from api.client import Client
+    from api.client_answers import ServiceProblem
 
     try:
         with Client(url, key) as client:
-            job = client.submit(recording, model=model, stems=stems, formats=formats, estimators=estimators)
+            job = client.submit(
+                recording,
+                resumable=resumable,
+                model=model,
+                stems=stems,
+                formats=formats,
+                estimators=estimators,
+            )
             typer.echo(job.id)
             if wait or download is not None:
                 job = client.wait(job.id)
                 typer.echo(job.status, err=True)
-            if job.error is not None:
+            if job.status == "failed" and job.error is not None:
                 typer.echo(f"error: {job.error.message} {job.error.hint} ({job.error.code})", err=True)
                 raise typer.Exit(EXIT_FAILED)
             if download is not None:
                 typer.echo(client.download(job.id, download))
-    except ServiceProblem as exc:
-        typer.echo(f"error: {exc}", err=True)
+    except (ServiceProblem, httpx.TransportError) as exc:
+        said = exc if isinstance(exc, ServiceProblem) else f"{url} does not answer. Is the service running?"
+        typer.echo(f"error: {said}", err=True)
         raise typer.Exit(EXIT_FAILED) from exc

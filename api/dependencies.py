@@ -8,16 +8,28 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi import Path as PathParameter
 
+from api.audit import Audit
 from api.errors import Gone, NotFound
 from api.jobs.admission import Admission
+from api.jobs.feed import Feed
 from api.jobs.folders import Folders
 from api.jobs.idempotency import IdempotencyStore
+from api.jobs.listening import Listening
 from api.jobs.model import Job, JobStatus
 from api.jobs.store import JobStore
+from api.jobs.workers import WorkerRegister
 from api.metrics import Metrics
+from api.outbound import Outbound
+from api.security.keys import KeyStore
 from api.security.principal import Principal, Scope
 from api.security.tickets import Tickets
 from api.settings import Settings
+from api.sources import Sources
+from api.uploads.receiving import Receiver
+from api.uploads.store import Uploads
+from api.webhooks.sender import Sender
+from api.webhooks.signing import OwnerSecrets
+from api.webhooks.store import WebhookStore
 from pipeline.config import PipelineConfig
 
 
@@ -29,10 +41,22 @@ class Services:
     defaults: PipelineConfig
     folders: Folders
     store: JobStore
+    feed: Feed
+    listening: Listening
     idempotency: IdempotencyStore
     admission: Admission
+    sources: Sources
+    uploads: Uploads
+    receiver: Receiver
     tickets: Tickets
     metrics: Metrics
+    workers: WorkerRegister
+    outbound: Outbound
+    webhooks: WebhookStore
+    webhook_secrets: OwnerSecrets
+    webhook_sender: Sender
+    keys: KeyStore
+    audit: Audit
 
 
 def _services(request: Request) -> Services:

@@ -7,7 +7,9 @@
         ├── Unauthenticated        unauthenticated: no key
         ├── Forbidden              forbidden: a bad key, or a key without the scope
         ├── NotFound               not_found: unknown, or another owner's
+        │   └── PartNotReady       part_not_ready: nobody can listen to it yet (retryable)
         ├── Gone                   gone: deleted, expired or erased
+        │   └── ResultDamaged      result_damaged: files of the result are missing or changed on disk
         ├── InvalidRequest         invalid_request: the body or a parameter makes no sense
         ├── PayloadTooLarge        payload_too_large
         ├── UnsupportedMedia       unsupported_media_type
@@ -20,11 +22,28 @@
         ├── QueueFull              queue_full                        (retryable)
         ├── Draining               draining: the service is stopping (retryable)
         ├── StorageFull            storage_full                      (retryable)
+        ├── StorageUnavailable     storage_unavailable               (retryable)
         ├── DatabaseUnavailable    database_unavailable              (retryable)
         ├── JobTimedOut            job_timed_out
         ├── AttemptsExhausted      attempts_exhausted
-        ├── UrlRefused             url_refused
+        ├── UploadUnknown          upload_unknown: there is none, or it is another owner's
+        ├── UploadUnfinished       upload_unfinished: bytes are missing
+        ├── UploadBusy             upload_busy: another request is sending it (retryable)
+        ├── UploadStalled          upload_stalled: no byte came for too long (retryable)
+        ├── OffsetMismatch         offset_mismatch: the upload goes on elsewhere
+        ├── ChecksumMismatch       checksum_mismatch                 (retryable)
+        ├── TusVersionUnsupported  tus_version_unsupported
+        ├── UrlRefused             url_refused: malformed, or not https
+        │   ├── UrlIngestOff       url_ingest_off: the operator has not switched it on
+        │   ├── UrlHostRefused     url_host_refused: not on the allow-list
+        │   └── UrlAddressRefused  url_address_refused: leads to an address or port that may not be reached
         ├── UrlFailed              url_failed                        (retryable)
+        │   ├── UrlUnreachable     url_unreachable: no address, or no connection       (retryable)
+        │   ├── UrlTimedOut        url_timed_out                                       (retryable)
+        │   ├── UrlBroken          url_broken: the transfer ended too early            (retryable)
+        │   ├── UrlBusy            url_busy: the server asks to come back later        (retryable)
+        │   ├── UrlTlsFailed       url_tls_failed: the server cannot prove who it is
+        │   └── UrlAnswerRefused   url_answer_refused: the server answered, and not with the file
         └── SettingsInvalid        settings_invalid
 """
 
@@ -65,10 +84,23 @@ class NotFound(ServiceError):
     code = "not_found"
 
 
+class PartNotReady(NotFound):
+    """That part of a recording or a stem cannot be listened to yet."""
+
+    code = "part_not_ready"
+    retryable = True
+
+
 class Gone(ServiceError):
     """It was there, and was deleted, expired or erased."""
 
     code = "gone"
+
+
+class ResultDamaged(Gone):
+    """The job succeeded, and files of its result have since been lost or changed on disk."""
+
+    code = "result_damaged"
 
 
 class InvalidRequest(ServiceError):
@@ -148,6 +180,13 @@ class StorageFull(ServiceError):
     retryable = True
 
 
+class StorageUnavailable(ServiceError):
+    """A folder of the service is missing, or cannot be written."""
+
+    code = "storage_unavailable"
+    retryable = True
+
+
 class DatabaseUnavailable(ServiceError):
     """The database is busy for too long, cannot be reached, or is damaged."""
 
@@ -167,10 +206,73 @@ class AttemptsExhausted(ServiceError):
     code = "attempts_exhausted"
 
 
+class UploadUnknown(ServiceError):
+    """There is no such upload, or it belongs to another owner."""
+
+    code = "upload_unknown"
+
+
+class UploadUnfinished(ServiceError):
+    """Bytes of the upload are missing."""
+
+    code = "upload_unfinished"
+
+
+class UploadBusy(ServiceError):
+    """Another request is sending the upload."""
+
+    code = "upload_busy"
+    retryable = True
+
+
+class UploadStalled(ServiceError):
+    """No byte of the upload came for too long."""
+
+    code = "upload_stalled"
+    retryable = True
+
+
+class OffsetMismatch(ServiceError):
+    """The upload does not go on at that offset."""
+
+    code = "offset_mismatch"
+
+
+class ChecksumMismatch(ServiceError):
+    """The bytes that came are not those that were sent."""
+
+    code = "checksum_mismatch"
+    retryable = True
+
+
+class TusVersionUnsupported(ServiceError):
+    """The request does not speak the version of tus that is spoken here."""
+
+    code = "tus_version_unsupported"
+
+
 class UrlRefused(ServiceError):
-    """The URL is not https, not on the allow-list, or leads to an address that is not public."""
+    """The URL is malformed, or not of a kind that is fetched or called."""
 
     code = "url_refused"
+
+
+class UrlIngestOff(UrlRefused):
+    """Recordings are not fetched from URLs here."""
+
+    code = "url_ingest_off"
+
+
+class UrlHostRefused(UrlRefused):
+    """The URL's host is not on the allow-list."""
+
+    code = "url_host_refused"
+
+
+class UrlAddressRefused(UrlRefused):
+    """The URL leads to an address or a port that may not be reached."""
+
+    code = "url_address_refused"
 
 
 class UrlFailed(ServiceError):
@@ -178,6 +280,44 @@ class UrlFailed(ServiceError):
 
     code = "url_failed"
     retryable = True
+
+
+class UrlUnreachable(UrlFailed):
+    """The URL's host has no address, or does not take connections."""
+
+    code = "url_unreachable"
+
+
+class UrlTimedOut(UrlFailed):
+    """The URL's server took too long."""
+
+    code = "url_timed_out"
+
+
+class UrlBroken(UrlFailed):
+    """The transfer ended before the file did."""
+
+    code = "url_broken"
+
+
+class UrlBusy(UrlFailed):
+    """The URL's server asks to come back later, or failed."""
+
+    code = "url_busy"
+
+
+class UrlTlsFailed(UrlFailed):
+    """The URL's server cannot prove who it is, or speaks no TLS that is safe."""
+
+    code = "url_tls_failed"
+    retryable = False
+
+
+class UrlAnswerRefused(UrlFailed):
+    """The URL's server answered, and not with the file."""
+
+    code = "url_answer_refused"
+    retryable = False
 
 
 class SettingsInvalid(ServiceError):

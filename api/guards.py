@@ -15,10 +15,12 @@ from api.security.keys import KeyStore
 from api.security.middleware import Access, BodyLimit, RateLimit
 from api.security.tickets import Tickets
 from api.settings import Settings
+from api.uploads.protocol import TusProtocol
 
 _EXPOSED = (
     "Location", "Retry-After", "X-Request-ID", "RateLimit", "RateLimit-Policy", "ETag", "Content-Disposition",
-    "Upload-Offset", "Upload-Length", "Upload-Expires", "Tus-Resumable",
+    "Upload-Offset", "Upload-Length", "Upload-Metadata", "Upload-Expires", "Tus-Resumable", "Tus-Version",
+    "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm",
 )  # fmt: skip
 
 
@@ -31,7 +33,9 @@ def install_guards(
     audit: Audit,
     observe: Observe | None = None,
 ) -> None:
-    """Guard an application. A request passes, from the outside: id and log, CORS, audit, key, size, rate.
+    """Guard an application.
+
+    A request passes, from the outside: id and log, CORS, tus, audit, key, size, rate.
 
     Args:
         app: with or without its routes yet.
@@ -48,15 +52,17 @@ def install_guards(
     install_problems(app)
     # The last one added is the outermost.
     app.add_middleware(RateLimit, limits=limits)
-    app.add_middleware(BodyLimit, upload_bytes=settings.max_file_bytes)
+    app.add_middleware(BodyLimit, upload_bytes=settings.max_file_bytes, idle_s=settings.body_idle_s)
     app.add_middleware(Access, table=RouteTable(ROUTE_SCOPES), keys=keys, tickets=tickets, limits=limits)
     app.add_middleware(AuditTrail, audit=audit)
+    app.add_middleware(TusProtocol)
     if settings.cors_origins:
         # Keys go in a header, so no cookies and no credentials.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE"),
+            # OPTIONS too: how a page learns what uploads may hold.
+            allow_methods=("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"),
             allow_headers=("*",),
             expose_headers=_EXPOSED,
         )

@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from limits import RateLimitItem, parse_many
-from limits.errors import ConfigurationError
+from limits.errors import ConfigurationError, StorageError
 from slowapi import Limiter
 from slowapi.errors import RateLimitExceeded
 from starlette.requests import Request
 
+from api.clocks import ClockWatch
 from api.errors import RateLimited, SettingsInvalid
 from api.security.access import ROUTE_SCOPES, Rule
 from api.security.address import UNKNOWN, neighbourhood
 from api.settings import Settings
 
+_BACK_S = 60.0
+"""Seconds that a clock may be set back without anybody's being kept waiting for longer than it is worth."""
 _REFUSED = "refused"
 _SUBMIT = "POST /process"
 
@@ -55,7 +58,11 @@ class Allowance:
 
 
 class LimitExceeded(RateLimited):
-    """Too many requests in a time; knows what is left of the limit."""
+    """Too many requests in a time.
+
+    Attributes:
+        allowance: what is left of the limit.
+    """
 
     def __init__(self, allowance: Allowance) -> None:
         item = min(allowance.policy, key=lambda one: abs(one.amount - allowance.limit))
@@ -86,7 +93,8 @@ class RateLimits:
 
     def __init__(self, settings: Settings, rules: Mapping[str, Rule] = ROUTE_SCOPES) -> None:
         storage = settings.rate_storage.get_secret_value()
-        options: dict[str, Any] = {} if storage.startswith("memory") else {"socket_timeout": 1}
+        remote = {"socket_timeout": 1, "socket_connect_timeout": 1, "wrap_exceptions": True}
+        options: dict[str, Any] = {} if storage.startswith("memory") else remote
         try:
             self._limiter = _Limiter(
                 key_func=_who,
@@ -103,6 +111,7 @@ class RateLimits:
                 f"PIPELINE_RATE_STORAGE: {exc}.", "Use memory:// or redis://host:port."
             ) from exc
         self.blocks = not storage.startswith("memory")
+        self._watch = ClockWatch()
         self._policies: dict[str, tuple[RateLimitItem, ...]] = {}
         self._checks: dict[str, Callable[[Request], None]] = {}
         for name, rate in _rates(settings, rules).items():
@@ -126,6 +135,8 @@ class RateLimits:
         check = self._checks.get(route)
         if check is None:
             return None
+        if not self.blocks and self._watch.moved_s(time.time()) < -_BACK_S:
+            self._limiter.reset()  # Requests of the future would count until the clock has caught up.
         request = Request({**scope, "type": "http", "state": dict(scope["state"])})
         try:
             check(request)
@@ -143,7 +154,10 @@ class RateLimits:
 
     def _allowance(self, request: Request, route: str) -> Allowance:
         item, args = request.state.view_rate_limit
-        reset_at, remaining = self._limiter.limiter.get_window_stats(item, *args)
+        try:
+            reset_at, remaining = self._limiter.limiter.get_window_stats(item, *args)
+        except StorageError:  # It was there a moment ago, when the request was counted.
+            reset_at, remaining = time.time() + item.get_expiry(), 0
         reset_s = max(1, math.ceil(reset_at - time.time()))
         name = "process" if route == _SUBMIT else "requests"
         return Allowance(name, self._policies[route], item.amount, remaining, reset_s)

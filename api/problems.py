@@ -38,6 +38,7 @@ STATUS: Mapping[type[PipelineError], int] = {
     pipeline.WeightsError: 503,
     pipeline.EnvironmentFailure: 500,
     pipeline.DiskFull: 507,
+    pipeline.OutputUnwritable: 503,
     pipeline.MemoryExhausted: 503,
     pipeline.Cancelled: 409,
     service.Unauthenticated: 401,
@@ -56,9 +57,19 @@ STATUS: Mapping[type[PipelineError], int] = {
     service.QueueFull: 503,
     service.Draining: 503,
     service.StorageFull: 507,
+    service.StorageUnavailable: 503,
     service.DatabaseUnavailable: 503,
+    service.UploadUnknown: 404,
+    service.UploadUnfinished: 409,
+    service.UploadBusy: 423,
+    service.UploadStalled: 408,
+    service.OffsetMismatch: 409,
+    service.ChecksumMismatch: 460,
+    service.TusVersionUnsupported: 412,
     service.UrlRefused: 422,
     service.UrlFailed: 502,
+    service.UrlTimedOut: 504,
+    service.UrlAnswerRefused: 422,
 }
 """Error class -> HTTP status; a class that is not named has that of the nearest class above it."""
 
@@ -69,6 +80,8 @@ _OF_STATUS = {
     404: (service.NotFound.code, "There is no such thing"),
     405: ("method_not_allowed", "This path does not take this method"),
     406: ("not_acceptable", "There is no answer of that type"),
+    408: ("request_timeout", "The request took too long to come"),
+    409: (service.Conflict.code, "The state of things does not allow it"),
     410: (service.Gone.code, "It is gone"),
     411: (service.LengthRequired.code, "The request must state its length"),
     412: ("precondition_failed", "It has changed"),
@@ -78,6 +91,8 @@ _OF_STATUS = {
     422: (service.InvalidRequest.code, "The body or a parameter makes no sense"),
     429: (service.RateLimited.code, "Too many requests in a time"),
     500: ("internal_error", "The service failed"),
+    503: ("unavailable", "The service cannot take it now"),
+    507: (service.StorageFull.code, "There is no room for it"),
 }
 
 
@@ -105,6 +120,20 @@ class Problem(BaseModel):
 def status_of(kind: type[PipelineError]) -> int:
     """The HTTP status of an error class."""
     return next(STATUS[base] for base in kind.__mro__ if base in STATUS)
+
+
+def meaning_of(status: int) -> str:
+    """What an HTTP status from 400 on means here."""
+    return _OF_STATUS[status][1]
+
+
+def refusals(*kinds: type[PipelineError]) -> dict[int | str, dict[str, Any]]:
+    """How a route may refuse a request, for its OpenAPI document; not what any route may answer."""
+    told: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        before = told.get(status_of(kind), {}).get("description")
+        told[status_of(kind)] = {"description": f"{before}; or: {_title(kind)}" if before else _title(kind)}
+    return told
 
 
 def problem_of(error: PipelineError, request_id: str) -> Problem:

@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import internal_error
+from api.security.access import route_path
 from api.security.address import client_address
 from api.settings import Network
 from api.telemetry import bound
@@ -92,7 +93,7 @@ class _Exchange:
         await self._send(message)
 
     def _log(self, seconds: float, observe: Observe | None) -> None:
-        state, path = self._scope["state"], self._scope["path"]
+        state, path = self._scope["state"], route_path(self._scope)
         principal = state.get("principal")
         # No query: it may hold a ticket. 499 as in nginx: the client went away before an answer.
         status = self._status or 499

@@ -130,7 +130,12 @@ class JobBody(Wire):
     stages: list[StageBody]
     queue_position: int | None = Field(description="Jobs before this one; null unless it is queued.")
     eta_s: float | None = Field(description="Estimated seconds until it ends.")
-    error: ErrorBody | None
+    error: ErrorBody | None = Field(
+        description="Why it failed; while it is queued to be tried again, why the last attempt did."
+    )
+    retry_at: datetime | None = Field(
+        description="A failed attempt is repeated then; null: at once, or never."
+    )
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -142,6 +147,68 @@ class JobPage(Wire):
 
     jobs: list[JobBody]
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
+
+
+class JobEnded(Wire):
+    """What a job's receiver is told: Standard Webhooks 1.0.0."""
+
+    type: Literal["job.succeeded", "job.failed", "job.cancelled"]
+    timestamp: datetime = Field(description="When the job ended.")
+    data: JobBody = Field(description="As GET /jobs/{job_id} gave it then.")
+
+
+class Ping(Wire):
+    """What a receiver is told when it is tested."""
+
+    type: Literal["ping"] = "ping"
+    timestamp: datetime
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class WebhookAttemptBody(Wire):
+    """One attempt to deliver a webhook."""
+
+    number: int
+    at: datetime
+    status_code: int | None = Field(description="Null where there was no answer, or is none yet.")
+    error: str | None = Field(description="Code of why there was no answer.")
+    seconds: float | None = Field(description="Null while it runs, or when its process died.")
+
+
+class DeliveryBody(Wire):
+    """A webhook, and every attempt to deliver it."""
+
+    id: str = Field(description="The `webhook-id` of every attempt.")
+    type: str
+    url: str = Field(description="Without its query.")
+    status: Literal["pending", "sending", "delivered", "failed", "disabled"] = Field(
+        description="disabled: the receiver answered 410 Gone, to this one or to one before."
+    )
+    created_at: datetime
+    next_attempt_at: datetime | None = Field(description="Null unless it is pending.")
+    attempts: list[WebhookAttemptBody]
+
+
+class WebhookSecretBody(Wire):
+    """What the caller's webhooks are signed with."""
+
+    secret: str
+    previous_signs_until: datetime | None = Field(description="Null where only this one signs.")
+
+
+class WebhookTestRequest(Wire):
+    """A receiver to be tested."""
+
+    url: str = Field(max_length=2048)
+
+
+class WebhookTestBody(Wire):
+    """What came of testing a receiver."""
+
+    delivered: bool = Field(description="Whether it answered 2xx.")
+    status_code: int | None
+    error: str | None
+    seconds: float
 
 
 class ModelBody(Wire):
@@ -171,18 +238,45 @@ class HealthBody(Wire):
     running: int
 
 
+class WorkerBody(Wire):
+    """A worker process."""
+
+    name: str
+    host: str
+    pid: int
+    started_at: datetime
+    seen_at: datetime
+    job_id: str | None = Field(description="That it runs; null while it waits.")
+    model: str | None = Field(description="That it keeps loaded.")
+    device: str = Field(description="Where models run; auto until one is loaded.")
+    memory_bytes: int
+
+
 class TicketRequest(Wire):
     """What a ticket should open."""
 
     path: str = Field(
-        pattern=r"^/jobs/[0-9a-f-]{36}(/[\w./-]*)?$", description="A job's path, or one below it."
+        pattern=r"^/(jobs/[0-9a-f-]{36}(/[\w./-]*)?|uploads(/[0-9a-f-]{36})?|process)$",
+        description="A job's path, or one below it: to read. /uploads, or one upload's path: to send. "
+        "/process: to submit.",
     )
-    method: Literal["GET"] = "GET"
     expires_s: int | None = Field(default=None, ge=10, le=86400, description="Default: the service's.")
 
 
+class UploadBody(Wire):
+    """A resumable upload that is no job yet."""
+
+    id: str
+    filename: str
+    length: int = Field(description="Bytes that it will have.")
+    offset: int = Field(description="Bytes that are here.")
+    finished: bool
+    created_at: datetime
+    expires_at: datetime = Field(description="Put off by every byte that comes in.")
+
+
 class TicketBody(Wire):
-    """A short-lived permission that fits into a URL: for players, downloads and event streams of browsers."""
+    """A short-lived permission that fits into a URL: for players, downloads, event streams and uploads."""
 
     ticket: str
     url: str
@@ -209,10 +303,30 @@ class UsageBody(Wire):
     """What the caller has used, and what its key may use; null is any amount."""
 
     owner: str
+    scopes: list[str]
     jobs_last_day: int
     jobs_per_day: int | None
     audio_s_last_month: float
     audio_s_per_month: float | None
+
+
+class TrackBody(Wire):
+    """Something of a job that can be listened to."""
+
+    name: str
+    kind: Literal["stem", "residual", "mix"]
+    available_s: float = Field(ge=0, description="Seconds, from the start, whose parts can be fetched.")
+
+
+class AudioBody(Wire):
+    """What of a job can be listened to, part by part."""
+
+    sample_rate: int = Field(gt=0, description="Hz, of all tracks: the recording's own.")
+    channels: int = Field(description="1 or 2; surround sound is folded down.")
+    samples: int | None = Field(description="Of the recording; null until it is known.")
+    part_s: float = Field(description="Seconds of a part. The last one is shorter.")
+    complete: bool = Field(description="Whether all of every track is there, as it will stay.")
+    tracks: list[TrackBody]
 
 
 class Peaks(Wire):

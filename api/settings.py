@@ -7,9 +7,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from limits import parse_many
-from pydantic import AfterValidator, AliasGenerator, BeforeValidator, Field, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasGenerator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from api.host_names import is_host_pattern
 from pipeline.config import Limits, PipelineConfig, WeightsConfig
 
 MIB = 1 << 20
@@ -76,6 +85,7 @@ def _at_least(length: int) -> AfterValidator:
 
 Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], BeforeValidator(_listed)]
 Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], BeforeValidator(_listed)]
 Rate = Annotated[str, AfterValidator(_rate)]
 OptionalRate = Annotated[Rate | None, BeforeValidator(_switched_off)]
 Level = Annotated[
@@ -172,6 +182,12 @@ class Settings(BaseSettings):
     """Seconds more that a job may take for each second of its recording."""
     disk_reserve_mb: int = Field(default=1024, ge=0)
     """MB that stay free on each disk: work that would use them is answered 507."""
+    separation_cache_mb: int = Field(default=4096, ge=0)
+    """MB for separations of finished jobs, in DATA_DIR: a job that asks for another format, stem or estimator
+    of the same recording uses them. Those used longest ago go first, all when space is short. 0: none."""
+    listening_cache_mb: int = Field(default=1024, ge=0)
+    """MB for recordings and lossy stems that were decoded to be listened to, in DATA_DIR. Those listened to
+    longest ago go first; the last one stays."""
     memory_reserve_mb: int = Field(default=512, ge=0)
     """MB of memory that stay free: a job that would use them waits."""
 
@@ -185,14 +201,41 @@ class Settings(BaseSettings):
     """Requests without a key or with a bad one answered to each address; more get 429."""
     rate_storage: SecretStr = SecretStr("memory://")
     """Where requests are counted: memory://, or redis://… where several machines serve."""
+    root_path: str = Field(default="", pattern=r"^(/[A-Za-z0-9._~-]+)*$")
+    """Path below which a proxy shows the API, such as /api; so that /docs finds what it needs."""
+    body_idle_s: float = Field(default=60.0, ge=1, le=3600, allow_inf_nan=False)
+    """Seconds without a byte after which a request that is still being sent is answered 408."""
     trusted_proxies: Networks = ()
     """Addresses or networks, comma-separated, whose X-Forwarded-For is believed. Nobody's unless set."""
     cors_origins: Listed = ()
     """Origins of web pages, comma-separated, whose scripts may call the API: https://ui.example.org."""
     ticket_s: int = Field(default=900, ge=10, le=86400)
     """Seconds that a signed URL for playback, download or upload is valid."""
+    upload_expiry_s: int = Field(default=86400, ge=60)
+    """Seconds after its last byte at which a resumable upload that became no job is deleted."""
+    upload_count: int = Field(default=20, ge=1)
+    """Resumable uploads that each owner may have that are no jobs yet."""
+    upload_total_mb: int = Field(default=5120, ge=1)
+    """MB that these may have together."""
     idempotency_s: int = Field(default=86400, ge=60)
     """Seconds for which the answer to an Idempotency-Key is remembered."""
+
+    url_ingest: bool = False
+    """Whether recordings are also fetched from https URLs. on needs PIPELINE_URL_HOSTS."""
+    url_hosts: Listed = Field(default=(), validate_default=True)
+    """Hosts, comma-separated, that recordings are fetched from: media.example.org is that host,
+    *.example.org every host below."""
+    url_timeout_s: float = Field(default=120.0, gt=0, le=3600, allow_inf_nan=False)
+    """Seconds that fetching one recording may take, redirects included."""
+    outbound_networks: Networks = ()
+    """Private addresses or networks, comma-separated, that URLs of users may lead to, by plain http too and
+    at any port. None unless set: only public addresses are reached."""
+    outbound_ports: Ports = Field(default=(443,), min_length=1)
+    """Ports of public addresses, comma-separated, that URLs of users may lead to."""
+    webhook_timeout_s: float = Field(default=15.0, gt=0, le=30, allow_inf_nan=False)
+    """Seconds that the receiver of a webhook may take to answer."""
+    webhook_log_days: int = Field(default=30, ge=1)
+    """Days for which it is kept what became of webhooks."""
 
     log_format: Literal["json", "console"] = "json"
     """json: one object a line. console: for people at a terminal."""
@@ -220,6 +263,19 @@ class Settings(BaseSettings):
             if _switched_off(rate) is not None:
                 _rate(rate.strip())
         return value
+
+    @field_validator("url_hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        hosts = tuple(part.lower() for part in value)
+        for host in hosts:
+            if not is_host_pattern(host):
+                raise ValueError("should read like media.example.org, *.example.net; xn--… for other letters")
+        if info.data.get("url_ingest") and not hosts:
+            raise ValueError(
+                "should name the hosts that recordings are fetched from; PIPELINE_URL_INGEST is on"
+            )
+        return hosts
 
     @property
     def max_file_bytes(self) -> int:

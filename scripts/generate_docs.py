@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from api.app import bare_app
 from pipeline import errors
 from pipeline.manifest import Manifest
 from scripts.settings_docs import env_example, settings_page
@@ -59,9 +60,15 @@ def manifest_schema() -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
+def openapi_document() -> str:
+    """docs/openapi.json: what /openapi.json answers."""
+    return json.dumps(bare_app().openapi(), indent=1, ensure_ascii=False) + "\n"
+
+
 DOCUMENTS = {
     "docs/errors.md": errors_page,
     "docs/manifest.schema.json": manifest_schema,
+    "docs/openapi.json": openapi_document,
     "docs/settings.md": settings_page,
     ".env.example": env_example,
 }

@@ -19,6 +19,7 @@ _SECTIONS = {
     "model": "Jobs that do not say",
     "workers": "Running jobs",
     "rate_process": "Who may do how much",
+    "url_ingest": "URLs that users name",
     "log_format": "Logs",
 }
 """First setting of a section -> its heading."""

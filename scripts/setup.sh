@@ -84,7 +84,13 @@ apt_install() { # a fresh image has no package lists, an interrupted run leaves 
 missing_programs() { # Debian's names of the packages that hold them
     { have ffmpeg && have ffprobe; } || echo ffmpeg
     [[ $goals != *" tests "* ]] || have strace || echo strace # kills a job at chosen system calls
+    [[ $goals != *" tests "* ]] || have faketime || echo faketime # sets the clock of a service
     [[ $goals != *" tests "* ]] || have curl || echo curl     # runs the README's lines
+    # Debian keeps nginx where only root's PATH leads.
+    [[ $goals != *" tests "* ]] || have nginx || [[ -x /usr/sbin/nginx ]] || echo nginx-light
+    [[ $goals != *" tests "* ]] || have redis-server || echo redis-server # counts requests of two services
+    [[ $goals != *" tests "* ]] || have promtool || echo prometheus       # reads the metrics
+    [[ $goals != *" tests "* ]] || have chromium || echo chromium         # shows the pages
 }
 
 need() { # PACKAGE...: install them where that is possible without asking, else say what to do

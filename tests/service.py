@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -31,11 +32,14 @@ class Service:
 
     Args:
         folder: where it keeps everything.
+        prefix: of its command, such as one that puts it on a disk of its own.
         **settings: further environment variables.
     """
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, prefix: Sequence[str] = (), **settings: str) -> None:
         self.folder = folder
+        self.prefix = prefix
+        self.said = folder / "said.log"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
@@ -55,13 +59,14 @@ class Service:
 
     def start(self) -> Service:
         """Start it and wait until it takes work."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "api", "serve"],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with self.said.open("ab") as said:
+            self.process = subprocess.Popen(
+                [*self.prefix, sys.executable, "-m", "api", "serve"],
+                cwd=self.folder,
+                env=self.environment,
+                stdout=said,
+                stderr=said,
+            )
         deadline = time.monotonic() + _START_S
         while not self._ready():
             assert self.process.poll() is None, "the service ended at its start"

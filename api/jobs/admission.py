@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -11,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from api.errors import Draining, StorageFull
+from api.errors import Draining, StorageFull, StorageUnavailable
 from api.jobs.capacity import USUAL_RATE, Room, available_memory, predict_room
 from api.jobs.folders import Folders
 from api.jobs.intake import job_config
 from api.jobs.model import Job, JobStatus
+from api.jobs.separations import make_room
 from api.jobs.store import JobFilter, JobStore, every_job
 from pipeline.codec.probe import Probe
 from pipeline.config import PipelineConfig
@@ -33,7 +33,7 @@ class State:
         workers: that are alive.
         database: whether it can be read and written.
         reasons: why it cannot take work, as stable words: ``draining``, ``no_worker``, ``disk_reserve``,
-            ``memory_reserve``, ``database``. Empty: it can.
+            ``memory_reserve``, ``storage``, ``database``. Empty: it can.
     """
 
     workers: int
@@ -106,10 +106,12 @@ class Admission:
 
         Raises:
             Draining: the service is stopping.
+            StorageUnavailable: a folder is missing, or may not be written.
             StorageFull: there is no room for the body.
         """
         if self._workers.draining:
             raise Draining("The service is stopping.", "Try again in a minute.", retry_after_s=60)
+        self._folders.check()
         self._check_room({self._folders.uploads: size})
 
     def admit_upload(self, size: int, probe: Probe, config: PipelineConfig) -> None:
@@ -152,7 +154,7 @@ class Admission:
         for folder, needed in needs.items():
             disk = folder.stat().st_dev
             disks[disk] = disks.get(disk, 0) + needed
-            if shutil.disk_usage(folder).free < disks[disk] + self._disk_reserve:
+            if not make_room(self._folders, folder, disks[disk] + self._disk_reserve):
                 raise StorageFull(
                     "There is not enough free space for this recording and its stems.",
                     "Try again when other jobs have ended, or ask for fewer stems or smaller formats.",
@@ -171,8 +173,12 @@ class Admission:
         # Without workers of its own, a service takes work for those on other machines.
         if self._workers.count and not self._workers.alive:
             reasons.append("no_worker")
-        if not all(self._is_roomy(folder) for folder in (self._folders.uploads, self._folders.outputs)):
-            reasons.append("disk_reserve")
+        try:
+            self._folders.check()
+            if not all(self._is_roomy(folder) for folder in (self._folders.uploads, self._folders.outputs)):
+                reasons.append("disk_reserve")
+        except StorageUnavailable:
+            reasons.append("storage")
         if available_memory() < self._memory_reserve:
             reasons.append("memory_reserve")
         if not database:
@@ -181,5 +187,5 @@ class Admission:
 
     def _is_roomy(self, folder: Path) -> bool:
         with suppress(OSError):
-            return shutil.disk_usage(folder).free >= self._disk_reserve
+            return make_room(self._folders, folder, self._disk_reserve)
         return False

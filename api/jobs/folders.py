@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from api.errors import NotFound
+from api.errors import NotFound, StorageUnavailable
 from api.jobs.model import Job
 from pipeline.scratch import disk_errors
 
@@ -19,8 +21,8 @@ class Folders:
     """The folders of the service.
 
     Attributes:
-        data: database and checkpoints.
-        uploads: ``<job_id>/input``: recordings as they came.
+        data: database, checkpoints, kept separations and what can be made again at any time.
+        uploads: ``<job_id>/input``: recordings as they came; and `resumable`.
         outputs: ``<job_id>/manifest.json`` and ``<job_id>/stems/``: results, complete or not there at all.
         downloads: temporary files of transfers.
         logs: log files.
@@ -46,8 +48,31 @@ class Folders:
         """
         with disk_errors("the data folder"):
             for folder in (self.data, self.uploads, self.outputs, self.downloads, self.logs, self.attempts,
-                           self.checkpoints):  # fmt: skip
+                           self.checkpoints, self.separations, self.resumable):  # fmt: skip
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @property
+    def resumable(self) -> Path:
+        """Uploads that are no jobs yet; on the disk of the recordings, which they become. See `api.uploads`."""
+        return self.uploads / ".resumable"
+
+    def check(self) -> None:
+        """Look whether the folders are there and may be written, as far as jobs need them.
+
+        `attempts` is made at the start of the service and never later: where it is missing, the disk of the
+        results is not mounted, and nothing must be written in its place.
+
+        Raises:
+            StorageUnavailable: one is not.
+        """
+        for folder in (self.data, self.uploads, self.outputs, self.attempts):
+            if not os.access(folder, os.W_OK | os.X_OK):
+                reason = "cannot be written" if folder.is_dir() else "is missing"
+                raise StorageUnavailable(
+                    f"The folder {folder.name!r} of the service {reason}.",
+                    "Check that its disk is mounted, and the rights of the folder.",
+                    retry_after_s=60,
+                )
 
     @property
     def attempts(self) -> Path:
@@ -56,12 +81,35 @@ class Folders:
 
     @property
     def checkpoints(self) -> Path:
-        """``<job_id>.checkpoint``: what interrupted separations have made."""
+        """``<job_id>.checkpoint``, ``<job_id>.<part>.checkpoint``: what separations under way have made."""
         return self.data / "checkpoints"
 
+    @property
+    def separations(self) -> Path:
+        """Separations of finished jobs: see `api.jobs.separations`. On the disk of the checkpoints."""
+        return self.data / "separations"
+
+    def separations_of(self, owner: str) -> Path:
+        """The folder of one owner's separations; by a hash, for an owner's name may be anything."""
+        return self.separations / hashlib.sha256(owner.encode()).hexdigest()[:32]
+
+    @property
+    def peaks_root(self) -> Path:
+        """``<job_id>/``: waveform data and spectrograms, which can be measured again at any time."""
+        return self.data / "peaks"
+
     def peaks(self, job_id: str) -> Path:
-        """The folder of a job's waveform data, which can be measured again at any time."""
-        return self.data / "peaks" / checked(job_id)
+        """The folder of a job's waveform data and spectrograms."""
+        return self.peaks_root / checked(job_id)
+
+    @property
+    def listening_root(self) -> Path:
+        """``<job_id>/``: what was decoded to be listened to, which can be decoded again at any time."""
+        return self.data / "listening"
+
+    def listening(self, job_id: str) -> Path:
+        """The folder of what was decoded of a job: see `api.jobs.parts`."""
+        return self.listening_root / checked(job_id)
 
     def input(self, job: Job) -> Path:
         """The recording of a job, whether or not it is still there."""
@@ -82,6 +130,11 @@ class Folders:
     def checkpoint(self, job_id: str) -> Path:
         """The file in which a job's separation leaves what it has made."""
         return self.checkpoints / f"{checked(job_id)}.checkpoint"
+
+    def checkpoints_of(self, job_id: str) -> list[Path]:
+        """The checkpoints that a job has: one, or one for each independent part of its model."""
+        whole = self.checkpoint(job_id)
+        return [path for path in (whole, *self.checkpoints.glob(f"{job_id}.*.checkpoint")) if path.exists()]
 
 
 def checked(job_id: str) -> str:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from api.errors import AttemptsExhausted, NotFound
+from api.jobs import parts
 from api.jobs.folders import Folders, checked
 from api.jobs.model import Job, JobStatus
+from api.jobs.separations import DEFAULT_CACHE_BYTES, forget, names_of, prune
 from api.jobs.store import JobFilter, JobStore, every_job
 from api.jobs.worker import settle, tidy
 
@@ -42,6 +44,9 @@ def sweep(
     folders: Folders,
     retention: timedelta | None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    *,
+    separation_cache_bytes: int = DEFAULT_CACHE_BYTES,
+    listening_cache_bytes: int = parts.DEFAULT_CACHE_BYTES,
 ) -> Swept:
     """Do a round: expire what is old, finish what was begun, remove strays.
 
@@ -52,6 +57,8 @@ def sweep(
         folders: where things lie.
         retention: how long audio is kept after a job ended; None: for ever.
         now: UTC; injected by tests.
+        separation_cache_bytes: of separations that are kept at most.
+        listening_cache_bytes: of what was decoded to be listened to, likewise.
     """
     swept = Swept()
     at = now()
@@ -61,6 +68,10 @@ def sweep(
     swept.strays += _sweep_uploads(store, folders, at)
     swept.strays += _sweep_outputs(store, folders, None if retention is None else at - retention)
     swept.strays += _sweep_downloads(folders, at)
+    swept.strays += _sweep_separations(store, folders)
+    swept.strays += _sweep_made(store, folders)
+    prune(folders, separation_cache_bytes)
+    parts.prune(folders.listening_root, listening_cache_bytes)
     if swept.expired or swept.strays:
         said = {"action": "swept", "expired": swept.expired, "strays": swept.strays}
         log.info("housekeeping: %d expired, %d strays", swept.expired, swept.strays, extra=said)
@@ -111,9 +122,10 @@ def remove_incoming(folders: Folders) -> int:
 
 
 def remove_audio(folders: Folders, job_id: str) -> None:
-    """Remove a job's recording and all of its result but the manifest."""
+    """Remove a job's recording, its separation, and all of its result but the manifest."""
     shutil.rmtree(folders.upload(job_id), ignore_errors=True)
-    shutil.rmtree(folders.peaks(job_id), ignore_errors=True)
+    forget(folders, job_id)
+    _remove_made(folders, job_id)
     result = folders.result(job_id)
     for path in result.iterdir() if result.is_dir() else ():
         if path.name != _KEPT:
@@ -121,16 +133,26 @@ def remove_audio(folders: Folders, job_id: str) -> None:
 
 
 def remove_all(folders: Folders, job_id: str) -> None:
-    """Remove a job's recording, result, waveform data and checkpoint."""
+    """Remove a job's recording, result, separation, and what was made of them for players."""
     shutil.rmtree(folders.upload(job_id), ignore_errors=True)
-    shutil.rmtree(folders.peaks(job_id), ignore_errors=True)
+    _remove_made(folders, job_id)
     shutil.rmtree(folders.result(job_id), ignore_errors=True)
-    folders.checkpoint(job_id).unlink(missing_ok=True)
+    # In this order: a worker may be moving one to where the other looks.
+    for checkpoint in folders.checkpoints_of(job_id):
+        checkpoint.unlink(missing_ok=True)
+    forget(folders, job_id)
+
+
+def _remove_made(folders: Folders, job_id: str) -> None:
+    shutil.rmtree(folders.peaks(job_id), ignore_errors=True)
+    shutil.rmtree(folders.listening(job_id), ignore_errors=True)
 
 
 def _sweep_uploads(store: JobStore, folders: Folders, at: datetime) -> int:
     count = 0
     for path in _children(folders.uploads):
+        if path == folders.resumable:
+            continue
         job = _job_of(store, path)
         if job is None:
             # It may be on its way in: its job is accepted only when it is complete.
@@ -175,6 +197,29 @@ def _sweep_downloads(folders: Folders, at: datetime) -> int:
     for path in strays:
         _remove(path)
     return len(strays)
+
+
+def _sweep_made(store: JobStore, folders: Folders) -> int:
+    count = 0
+    for root in (folders.listening_root, folders.peaks_root):
+        for path in _children(root):
+            job = _job_of(store, path)
+            # A request that was under way when its job went may have written once more.
+            if job is None or job.status in {JobStatus.EXPIRED, JobStatus.ERASED}:
+                _remove(path)
+                count += 1
+    return count
+
+
+def _sweep_separations(store: JobStore, folders: Folders) -> int:
+    count = 0
+    for path in names_of(folders):
+        job_id = path.name.rpartition(".")[2]
+        job = store.get(job_id)
+        if job is None or job.status is not JobStatus.SUCCEEDED:
+            forget(folders, job_id)
+            count += 1
+    return count
 
 
 def _job_of(store: JobStore, path: Path) -> Job | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -10,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -25,9 +24,6 @@ from pipeline.scratch import disk_errors, sync_folder
 from pipeline.software import VERSION
 from pipeline.stems import choose_stems
 from pipeline.weights.registry import check_licence, get_model_spec
-
-_NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-"""What link(2) says on a disk that has no second names, such as exFAT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +126,7 @@ def new_job(
 
 
 def keep_input(upload: Path, uploads: Path, job: Job) -> None:
-    """Put an upload at its place, durably, before its job is accepted.
-
-    It stays where it was too, by a second name: whoever sent it can send it again until the job is accepted.
+    """Move an upload to its place, durably, before its job is accepted.
 
     Raises:
         DiskFull: no space left.
@@ -143,12 +137,6 @@ def keep_input(upload: Path, uploads: Path, job: Job) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with upload.open("rb") as file:
             os.fsync(file.fileno())
-        target.unlink(missing_ok=True)  # Of a request that died, and is sent again under its key.
-        try:
-            target.hardlink_to(upload)
-        except OSError as exc:
-            if exc.errno not in _NO_LINKS:
-                raise
-            upload.rename(target)
+        upload.rename(target)
         sync_folder(target.parent)
         sync_folder(uploads)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Query, Response
@@ -14,18 +14,28 @@ from api.dependencies import OwnJob, Services, ServicesDep
 from api.errors import Gone, NotFound
 from api.jobs.archive import stream_zip
 from api.jobs.model import Job, JobStatus
-from api.jobs.peaks import stem_peaks
+from api.jobs.peaks import peaks, stem_peaks
+from api.jobs.results import artifact_file, read_result
+from api.jobs.tracks import MIX
 from api.schemas import Peaks
 from pipeline.codec.formats import FORMATS
-from pipeline.manifest import Artifact, Manifest, read_manifest
+from pipeline.manifest import Artifact, Manifest
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["artifacts"])
+
+_BYTES: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"*/*": _BYTES}},
+    206: {"description": "The range that was asked for", "content": {"*/*": _BYTES}},
+    304: {"description": "It is what If-None-Match names"},
+    416: {"description": "The file has no such range"},
+}
 
 _READ_BY_PEAKS = ("flac", "wav", "wav16", "wav24", "wav32f", "mp3", "ogg", "opus")
 
 
 @router.head("/stems/{name}", include_in_schema=False)
-@router.get("/stems/{name}")
+@router.get("/stems/{name}", response_class=FileResponse, responses=_FILE)
 def get_stem(
     name: str,
     job: OwnJob,
@@ -38,7 +48,7 @@ def get_stem(
 
 
 @router.head("/artifacts/{name}", include_in_schema=False)
-@router.get("/artifacts/{name}")
+@router.get("/artifacts/{name}", response_class=FileResponse, responses=_FILE)
 def get_artifact(
     name: str,
     job: OwnJob,
@@ -50,13 +60,14 @@ def get_artifact(
     return _artifact(job, services, name, None, inline, if_none_match)
 
 
-@router.get("/archive")
+@router.get(
+    "/archive", response_class=StreamingResponse, responses={200: {"content": {"application/zip": _BYTES}}}
+)
 def get_archive(job: OwnJob, services: ServicesDep) -> StreamingResponse:
     """All artifacts and the manifest as one zip, made while it is sent."""
     manifest = _manifest(job, services)
-    folder = services.folders.result(job.id)
-    files = [("manifest.json", folder / "manifest.json")]
-    files += [(artifact.path, folder / artifact.path) for artifact in manifest.artifacts]
+    files = [("manifest.json", services.folders.result(job.id) / "manifest.json")]
+    files += [(a.path, artifact_file(services.folders, job.id, a)) for a in manifest.artifacts]
     title = f"{_title(job)}.zip"
     return StreamingResponse(
         stream_zip(files),
@@ -72,16 +83,20 @@ def get_peaks(
     buckets: Annotated[
         int, Query(ge=10, le=20_000, description="Resolution: at most so many buckets.")
     ] = 2000,
+    mix: Annotated[bool, Query(description="Also of the recording itself, last.")] = False,
 ) -> list[Peaks]:
     """Waveform data of every stem."""
     manifest = _manifest(job, services)
-    folder, cache = services.folders.result(job.id), services.folders.peaks(job.id)
+    cache = services.folders.peaks(job.id)
     first = {a.name: a for a in reversed(manifest.artifacts) if a.format in _READ_BY_PEAKS}
-    return [
-        Peaks.model_validate(stem_peaks(folder / artifact.path, artifact, buckets, cache))
+    found = [
+        stem_peaks(artifact_file(services.folders, job.id, artifact), artifact, buckets, cache)
         for artifact in manifest.artifacts
         if first.get(artifact.name) is artifact
     ]
+    if mix:
+        found.append(peaks(services.listening.whole(job, MIX), buckets, cache))
+    return [Peaks.model_validate(one) for one in found]
 
 
 def _manifest(job: Job, services: Services) -> Manifest:
@@ -89,7 +104,7 @@ def _manifest(job: Job, services: Services) -> Manifest:
         raise Gone(f"The audio of job {job.id} has expired.", "Submit the recording again.")
     if job.status is not JobStatus.SUCCEEDED:
         raise NotFound(f"The job {job.id} has no artifacts: it is {job.status.value}.")
-    return read_manifest(services.folders.result(job.id))
+    return read_result(services.folders, job.id)
 
 
 def _artifact(
@@ -98,7 +113,7 @@ def _artifact(
     artifact = _find(_manifest(job, services), name, kind)
     if artifact is None:
         raise NotFound(f"The job {job.id} has no artifact of that name.", "See its manifest.")
-    path = services.folders.result(job.id) / artifact.path
+    path = artifact_file(services.folders, job.id, artifact)
     etag = f'"{artifact.sha256}"'
     headers = {"ETag": etag, "Cache-Control": "private, max-age=31536000, immutable"}
     if if_none_match is not None and etag in [

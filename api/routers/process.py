@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -18,27 +16,45 @@ from fastapi.responses import FileResponse, JSONResponse
 from api.audit_trail import note
 from api.bodies import job_body
 from api.dependencies import PrincipalDep, Services, ServicesDep
-from api.errors import Gone
+from api.errors import (
+    Gone,
+    InvalidRequest,
+    UploadBusy,
+    UploadUnfinished,
+    UploadUnknown,
+    UrlFailed,
+    UrlTimedOut,
+)
 from api.jobs.idempotency import Begun, Replay
 from api.jobs.intake import examine, job_config, keep_input, new_job
 from api.jobs.model import Job, JobStatus
+from api.jobs.results import is_whole, read_result
 from api.jobs.usage import check_quota
+from api.problems import refusals
 from api.receiving import Received, Recording, received, request_body
 from api.schemas import JobBody, Submission
 from api.security.principal import Principal
+from api.webhooks.sender import check_webhook_url
+from pipeline.config import PipelineConfig
 from pipeline.manifest import Manifest
 
 router = APIRouter(tags=["jobs"])
 
 _MAX_WAIT_S = 60.0
-_POLL_S = 0.2
+_LOOK_AGAIN_S = 2.0
 
 
 @router.post(
     "/process",
     status_code=202,
     response_model=JobBody,
-    responses={200: {"model": Manifest, "description": "With `wait`: the job is done."}},
+    responses={
+        200: {
+            "model": Manifest | JobBody,
+            "description": "With `wait`, the job is done: its manifest. Else, or where it failed: the job.",
+        },
+        **refusals(UploadUnknown, UploadUnfinished, UploadBusy, Gone, UrlFailed, UrlTimedOut),
+    },
     openapi_extra=request_body(),
 )
 async def process(
@@ -61,7 +77,9 @@ async def process(
     if job is None:
         raise Gone(f"The job {accepted.job_id} was deleted.", "Send it again with another Idempotency-Key.")
     note(request, input=job.filename, output=job.status.value, job_id=job.id)
-    if not accepted.repeated:
+    if accepted.repeated:
+        services.metrics.repeated.inc()
+    else:
         services.metrics.upload_bytes.inc(job.input_bytes)
     return await _answer(services, job, max(wait, _preferred_wait(prefer)), repeated=accepted.repeated)
 
@@ -92,9 +110,8 @@ async def _accept_once(
         return await _locate_and_accept(services, principal, taken, begun)
     except BaseException:
         with anyio.CancelScope(shield=True):
-            await run_sync(
-                services.idempotency.abandon, begun
-            )  # Of one that is finished nothing is forgotten.
+            # Of one that is finished it forgets nothing.
+            await run_sync(services.idempotency.abandon, begun)
         raise
 
 
@@ -106,18 +123,37 @@ async def _locate_and_accept(
         # A request before this one accepted the job and died before it could say so.
         accepted = _Accepted(job_id, repeated=True)
     else:
-        async with located(services, principal, taken) as recording:
-            accepted = await run_sync(_accept, services, principal, taken.submission, recording, job_id)
+        config = await run_sync(_checked, services, principal, taken.submission)
+        async with services.sources.recording(taken, principal.owner) as recording:
+            accepted = await run_sync(
+                _accept, services, principal, taken.submission, config, recording, job_id
+            )
     if begun is not None:
         await run_sync(services.idempotency.finish, begun, 202, {}, accepted.job_id.encode())
     return accepted
 
 
+def _checked(services: Services, principal: Principal, submission: Submission) -> PipelineConfig:
+    """Refuse what can never be done, before the recording is fetched or looked at."""
+    if submission.priority > principal.max_priority:
+        raise InvalidRequest(
+            f"This key may ask for priority {principal.max_priority} at most.",
+            "Leave the priority out, or ask the operator for a key that may.",
+        )
+    if submission.webhook_url is not None:
+        check_webhook_url(services.outbound, submission.webhook_url)
+    return job_config(services.defaults, submission.options)
+
+
 def _accept(
-    services: Services, principal: Principal, submission: Submission, recording: Recording, job_id: str
+    services: Services,
+    principal: Principal,
+    submission: Submission,
+    config: PipelineConfig,
+    recording: Recording,
+    job_id: str,
 ) -> _Accepted:
     owner, quota = principal.owner, principal.quota
-    config = job_config(services.defaults, submission.options)
     examined = examine(recording.path, recording.filename, config, recording.sha256)
     job = new_job(
         job_id,
@@ -131,7 +167,7 @@ def _accept(
         max_attempts=services.settings.max_attempts,
     )
     known = services.store.find_content(owner, str(job.content_key))
-    if known is not None:
+    if known is not None and _does_for(services, known, submission):
         return _Accepted(known.id, repeated=True)  # The same is not computed twice.
     check_quota(
         services.store,
@@ -141,8 +177,8 @@ def _accept(
         audio_s_per_month=quota.audio_s_per_month,
     )
     services.admission.admit_upload(examined.bytes, examined.probe, config)
-    keep_input(recording.path, services.folders.uploads, job)
     try:
+        keep_input(recording.path, services.folders.uploads, job)
         services.store.add(job, max_queued=services.settings.max_queued)
     except BaseException:
         shutil.rmtree(services.folders.upload(job.id), ignore_errors=True)
@@ -150,11 +186,10 @@ def _accept(
     return _Accepted(job.id, repeated=False)
 
 
-@asynccontextmanager
-async def located(services: Services, principal: Principal, taken: Received) -> AsyncIterator[Recording]:
-    """Get hold of the recording of a submission."""
-    assert taken.recording is not None
-    yield taken.recording
+def _does_for(services: Services, known: Job, submission: Submission) -> bool:
+    if submission.webhook_url not in {None, known.webhook_url}:
+        return False  # That receiver would never be told. The new job takes over the separation.
+    return known.status is not JobStatus.SUCCEEDED or is_whole(services.folders, known.id)
 
 
 def _preferred_wait(prefer: str | None) -> float:
@@ -167,14 +202,18 @@ def _preferred_wait(prefer: str | None) -> float:
 
 async def _answer(services: Services, job: Job, wait_s: float, *, repeated: bool) -> Response:
     until = time.monotonic() + wait_s
-    while not job.status.final and time.monotonic() < until:
-        await anyio.sleep(_POLL_S)
-        seen = await run_sync(services.store.get, job.id)
-        job = job if seen is None else seen
+    with services.feed.listen(job.id) as listener:
+        while not job.status.final and (left_s := until - time.monotonic()) > 0:
+            listener.reset()
+            seen = await run_sync(services.store.get, job.id)
+            job = job if seen is None else seen
+            if not job.status.final:
+                await listener.wait(min(left_s, _LOOK_AGAIN_S))
     headers = {"Location": f"/jobs/{job.id}"}
     if repeated:
         headers["X-Repeated"] = "true"
     if wait_s and job.status is JobStatus.SUCCEEDED:
+        await run_sync(read_result, services.folders, job.id)
         manifest = services.folders.result(job.id) / "manifest.json"
         return FileResponse(manifest, media_type="application/json", headers=headers)
     body = await run_sync(job_body, job, services.store)

@@ -19,6 +19,7 @@ from api.schemas import (
     TicketBody,
     TicketRequest,
     UsageBody,
+    WorkerBody,
 )
 from pipeline.software import VERSION
 from pipeline.weights.cache import present
@@ -33,7 +34,7 @@ def live() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={503: {"model": HealthBody, "description": "It takes no work now"}})
 def ready(services: ServicesDep, response: Response) -> HealthBody:
     """Whether it can take work: 503 when it cannot."""
     body = _health(services)
@@ -70,10 +71,10 @@ def models(services: ServicesDep, _principal: PrincipalDep) -> list[ModelBody]:
 
 @router.post("/tickets", status_code=201)
 def make_ticket(wanted: TicketRequest, services: ServicesDep, principal: PrincipalDep) -> TicketBody:
-    """A short-lived permission for one job's paths that fits into a URL."""
+    """A short-lived permission that fits into a URL: to read one job, to upload, or to submit."""
     lasts_s = wanted.expires_s or services.settings.ticket_s
     expires_at = datetime.now(UTC) + timedelta(seconds=lasts_s)
-    ticket = services.tickets.issue(principal, wanted.method, wanted.path, expires_at)
+    ticket = services.tickets.issue(principal, _opened(wanted.path), wanted.path, expires_at)
     return TicketBody(ticket=ticket, url=f"{wanted.path}?ticket={ticket}", expires_at=expires_at)
 
 
@@ -95,6 +96,7 @@ def usage(services: ServicesDep, principal: PrincipalDep) -> UsageBody:
     used = usage_of(services.store, principal.owner, datetime.now(UTC))
     return UsageBody(
         owner=principal.owner,
+        scopes=sorted(principal.scopes),
         jobs_last_day=used.jobs_last_day,
         jobs_per_day=principal.quota.jobs_per_day,
         audio_s_last_month=used.audio_s_last_month,
@@ -102,15 +104,46 @@ def usage(services: ServicesDep, principal: PrincipalDep) -> UsageBody:
     )
 
 
-@router.get("/metrics")
+@router.get("/workers")
+def workers(services: ServicesDep, _principal: PrincipalDep) -> list[WorkerBody]:
+    """The worker processes that are there, of every machine."""
+    return [
+        WorkerBody(
+            name=worker.name,
+            host=worker.host,
+            pid=worker.pid,
+            started_at=worker.started_at,
+            seen_at=worker.seen_at,
+            job_id=worker.job_id,
+            model=worker.model,
+            device=worker.device,
+            memory_bytes=worker.memory_bytes,
+        )
+        for worker in services.workers.alive()
+    ]
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 def metrics(services: ServicesDep) -> Response:
     """Prometheus metrics."""
     return Response(services.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
 
+def _opened(path: str) -> tuple[str, ...]:
+    """The methods that a ticket for a path opens."""
+    if path == "/process":
+        return ("POST",)
+    return ("POST", "HEAD", "PATCH", "DELETE") if path.startswith("/uploads") else ("GET",)
+
+
 def _health(services: Services) -> HealthBody:
     state = services.admission.state()
-    counts = services.store.counts() if state.database else {}
+    active = (JobStatus.QUEUED, JobStatus.RUNNING)
+    counts = services.store.counts(active) if state.database else {}
     return HealthBody(
         status="degraded" if state.reasons else "ok",
         version=VERSION,

@@ -41,7 +41,23 @@ ROUTE_SCOPES: Mapping[str, Rule] = {
     "GET /redoc": _PUBLIC,
     "GET /openapi.json": _PUBLIC,
     "GET /metrics": Rule(Scope.METRICS),
-    "POST /process": Rule(Scope.SUBMIT, upload=True, action="process"),
+    "GET /workers": Rule(Scope.ADMIN),
+    "GET /admin/keys": Rule(Scope.ADMIN),
+    "POST /admin/keys": Rule(Scope.ADMIN, action="key.create"),
+    "DELETE /admin/keys/{key_id}": Rule(Scope.ADMIN, action="key.revoke"),
+    "GET /admin/queue": Rule(Scope.ADMIN),
+    "GET /admin/disks": Rule(Scope.ADMIN),
+    "GET /admin/audit": Rule(Scope.ADMIN),
+    "GET /admin/audit/verify": Rule(Scope.ADMIN),
+    "POST /process": Rule(Scope.SUBMIT, ticket=True, upload=True, action="process"),
+    "OPTIONS /uploads": _PUBLIC,
+    "GET /uploads": Rule(Scope.SUBMIT),
+    "POST /uploads": Rule(Scope.SUBMIT, ticket=True, upload=True, action="upload"),
+    "GET /uploads/{upload_id}": Rule(Scope.SUBMIT),
+    "HEAD /uploads/{upload_id}": Rule(Scope.SUBMIT, ticket=True),
+    # No entry for each piece of a recording: there is one for its beginning, and one for its job.
+    "PATCH /uploads/{upload_id}": Rule(Scope.SUBMIT, ticket=True, upload=True),
+    "DELETE /uploads/{upload_id}": Rule(Scope.SUBMIT, ticket=True, action="upload.delete"),
     "POST /estimate": Rule(Scope.SUBMIT),
     "GET /models": _READ,
     "GET /usage": _READ,
@@ -57,6 +73,14 @@ ROUTE_SCOPES: Mapping[str, Rule] = {
     "GET /jobs/{job_id}/artifacts/{name}": Rule(Scope.READ, ticket=True, action="download"),
     "GET /jobs/{job_id}/archive": Rule(Scope.READ, ticket=True, action="download"),
     "GET /jobs/{job_id}/peaks": Rule(Scope.READ, ticket=True),
+    "GET /jobs/{job_id}/spectrogram": Rule(Scope.READ, ticket=True),
+    "GET /jobs/{job_id}/audio": Rule(Scope.READ, ticket=True),
+    "GET /jobs/{job_id}/audio/{name}/{number}": Rule(Scope.READ, ticket=True, action="listen"),
+    "GET /jobs/{job_id}/webhooks": _READ,
+    "POST /jobs/{job_id}/webhooks/{delivery_id}/replay": Rule(Scope.SUBMIT, action="webhook.replay"),
+    "GET /webhooks/secret": Rule(Scope.SUBMIT, action="webhook.secret"),
+    "POST /webhooks/secret/rotate": Rule(Scope.SUBMIT, action="webhook.rotate"),
+    "POST /webhooks/test": Rule(Scope.SUBMIT, action="webhook.test"),
 }
 """Method and path template -> what it needs. GET stands for HEAD too."""
 
@@ -94,7 +118,7 @@ class RouteTable:
     def find(self, method: str, path: str) -> Found | None:
         """The route that a request is for; None where the table has none.
 
-        A slash at the end makes no difference: the application redirects it to the path without.
+        A slash at the end makes no difference.
         """
         asked = {method, "GET"} if method == "HEAD" else {method}
         for pattern, template, methods in self._paths:

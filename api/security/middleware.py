@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import Forbidden, PayloadTooLarge, Unauthenticated
+from api.errors import Forbidden, PayloadTooLarge, Unauthenticated, UploadStalled
 from api.limits import LimitExceeded, RateLimits
 from api.problems import error_response, request_id_of, response_of, status_problem
 from api.security.access import Found, RouteTable, route_path
@@ -29,6 +29,7 @@ SMALL_BODY_BYTES = 1 << 20
 """The most that a body may hold that is no recording."""
 UPLOAD_OVERHEAD_BYTES = 1 << 20
 """What the form around a recording may take."""
+_MOST_PARAMETERS = 100
 
 _T = TypeVar("_T")
 
@@ -70,6 +71,8 @@ class Access:
         if found is None:
             await _no_route(self._table, path, scope, receive, send)
             return
+        if path != "/" and path.endswith("/"):
+            scope = {**scope, "path": scope["path"][:-1]}
         state = scope["state"]
         state["route"], state["rule"] = found.route, found.rule
         if found.rule.scope is None:
@@ -118,16 +121,18 @@ class Access:
 
 
 class BodyLimit:
-    """Refuses a body that says that it is too long, and cuts one that turns out to be.
+    """Refuses a body that says that it is too long, and cuts one that turns out to be, or that stalls.
 
     Args:
         app: the rest.
         upload_bytes: size of the largest recording.
+        idle_s: seconds without a byte after which a body has stalled.
     """
 
-    def __init__(self, app: ASGIApp, *, upload_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, upload_bytes: int, idle_s: float) -> None:
         self._app = app
         self._upload_bytes = upload_bytes
+        self._idle_s = idle_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a connection."""
@@ -137,46 +142,65 @@ class BodyLimit:
         rule = scope["state"].get("rule")
         upload = rule is not None and rule.upload
         most = self._upload_bytes + UPLOAD_OVERHEAD_BYTES if upload else SMALL_BODY_BYTES
-        said = Headers(scope=scope).get("content-length", "")
-        too_large = error_response(_too_large(self._upload_bytes if upload else most), request_id_of(scope))
-        if said.isdecimal() and int(said) > most:
-            await refuse(too_large, scope, receive, send)
+        headers = Headers(scope=scope)
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # Who stands before us may believe the other one, and see another request (RFC 9112, section 6.3).
+            problem = status_problem(400, request_id_of(scope), "The request states its length in two ways.")
+            await refuse(response_of(problem), scope, receive, send)
             return
-        body = _CountedBody(scope, receive, send, most, too_large)
+        said = headers.get("content-length", "")
+        too_large = _too_large(self._upload_bytes if upload else most)
+        if said.isdecimal() and int(said) > most:
+            await refuse(error_response(too_large, request_id_of(scope)), scope, receive, send)
+            return
+        body = _WatchedBody(scope, receive, send, most, self._idle_s, too_large)
         try:
             await self._app(scope, body.receive, body.send)
-        except PayloadTooLarge:
-            if not body.cut or body.started:
+        except (PayloadTooLarge, UploadStalled):
+            if body.fault is None or body.started:
                 raise
-        if body.cut and not body.started:
-            await refuse(too_large, scope, receive, send)
+        if body.fault is not None and not body.started:
+            await refuse(error_response(body.fault, request_id_of(scope)), scope, receive, send)
 
 
-class _CountedBody:
-    """The body of one request, which ends in an error where it grows too long."""
+class _WatchedBody:
+    """The body of one request, which ends in an error where it grows too long or stalls."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, most: int, too_large: Response) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, most: int, idle_s: float, too_large: PipelineError
+    ) -> None:
         self._scope, self._receive, self._send = scope, receive, send
         self._most = most
+        self._idle_s = idle_s
         self._too_large = too_large
         self._taken = 0
-        self.cut = False
+        self._whole = False
+        self.fault: PipelineError | None = None
         self.started = False
         self._replaced = False
 
     async def receive(self) -> Message:
-        message = await self._receive()
+        if self._whole:
+            return await self._receive()  # Nothing comes any more but the end of the connection.
+        try:
+            with anyio.fail_after(self._idle_s):
+                message = await self._receive()
+        except TimeoutError as exc:
+            self.fault = UploadStalled(f"Nothing came for {self._idle_s:.0f} s.", "Send it again.")
+            raise self.fault from exc
         self._taken += len(message.get("body", b""))
         if self._taken > self._most:
-            self.cut = True
-            raise _too_large(self._most)
+            self.fault = self._too_large
+            raise self.fault
+        self._whole = not message.get("more_body", False)
         return message
 
     async def send(self, message: Message) -> None:
-        if self.cut and not self.started:
+        if self.fault is not None and not self.started:
             # Whatever the application makes of a body that broke off, this is the reason.
             self.started = self._replaced = True
-            await refuse(self._too_large, self._scope, self._receive, self._send)
+            answer = error_response(self.fault, request_id_of(self._scope))
+            await refuse(answer, self._scope, self._receive, self._send)
         elif not self._replaced:
             self.started = True
             await self._send(message)
@@ -266,5 +290,7 @@ def _ticket(scope: Scope, headers: Headers) -> str | None:
     if given:
         return given
     query = scope.get("query_string", b"").decode("latin-1")
-    values = [value for name, value in parse_qsl(query, max_num_fields=100) if name == "ticket"]
+    if query.count("&") >= _MOST_PARAMETERS:
+        return None
+    values = [value for name, value in parse_qsl(query) if name == "ticket"]
     return values[0] if len(values) == 1 else None

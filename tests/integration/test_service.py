@@ -17,12 +17,13 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
-from api.client import Client, ServiceProblem
+from api.client import Client
+from api.client_answers import ServiceProblem
 from api.security.access import check_every_route_has_a_scope
 from pipeline.manifest import Manifest
 from pipeline.verify import verify_job
 from tests.audio_files import convert, music, write_wav
-from tests.service import KEY, ROOT, Service, ended, submit
+from tests.service import KEY, ROOT, Service, ended, free_port, submit
 
 
 @pytest.fixture(scope="module")
@@ -375,3 +376,11 @@ def test_the_lines_of_the_readme_work(service: Service, finished: str, tmp_path:
         assert said.returncode == 0, (line, said.stderr)
     assert (tmp_path / "vocals.flac").read_bytes()[:4] == b"fLaC"
     assert zipfile.is_zipfile(tmp_path / "song.zip")
+
+
+def test_a_service_that_is_not_there_is_told_in_words(song: Path) -> None:
+    command = [sys.executable, "-m", "api", "submit", str(song), "--url", f"http://127.0.0.1:{free_port()}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "does not answer" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -112,7 +112,7 @@ def test_many_jobs_expire_at_once(store: SqlJobStore, folders: Folders, tmp_path
     for job in jobs:
         store.request_cancel(job.id)
     assert sweep(store, folders, MONTH, lambda: after(31)).expired == len(jobs)
-    assert list(folders.uploads.iterdir()) == []
+    assert list(folders.uploads.iterdir()) == [folders.resumable]
 
 
 def test_an_upload_on_its_way_in_is_kept_for_a_day(store: SqlJobStore, folders: Folders) -> None:
@@ -130,7 +130,7 @@ def test_uploads_that_a_dead_service_was_receiving_go_at_its_start(
     (folders.uploads / ".incoming-1").mkdir()
     (folders.uploads / ".incoming-1" / "input").write_bytes(b"half a song")
     assert remove_incoming(folders) == 1
-    assert [p.name for p in folders.uploads.iterdir()] == [finished.id]
+    assert sorted(folders.uploads.iterdir()) == [folders.resumable, folders.upload(finished.id)]
 
 
 def test_an_upload_of_a_waiting_job_is_kept_however_old(
@@ -140,6 +140,12 @@ def test_an_upload_of_a_waiting_job_is_kept_however_old(
     aged(folders.upload(job.id), 400)
     sweep(store, folders, MONTH)
     assert folders.input(job).exists()
+
+
+def test_resumable_uploads_are_not_for_this_round_to_remove(store: SqlJobStore, folders: Folders) -> None:
+    aged(folders.resumable, 400)
+    assert sweep(store, folders, MONTH).strays == 0
+    assert folders.resumable.exists()
 
 
 def test_a_result_that_the_database_does_not_know_ages_like_all_others(
