@@ -47,6 +47,12 @@ def test_a_file_name_comes_out_as_it_was_sent(tmp_path: Path, name: str) -> None
     assert read("multipart/form-data; boundary=b", body, tmp_path / "input").filename == name
 
 
+def test_a_quotation_mark_in_a_file_name_comes_out_as_one(tmp_path: Path) -> None:
+    content_type, body = encoded({"file": ("![x](http://127.0.0.1:1/p.png) <b>é\"'.mp3", b"1")})
+    form = read(content_type, body, tmp_path / "input")
+    assert form.filename == "![x](http://127.0.0.1:1/p.png) <b>é\"'.mp3"
+
+
 def test_fields_of_one_name_stay_apart_and_in_order(tmp_path: Path) -> None:
     content_type, body = encoded({"file": ("x", b"1")}, {"stems": ["vocals", "drums"]})
     form = read(content_type, body, tmp_path / "input")
