@@ -17,8 +17,8 @@ setup: ## Make .venv and fetch the default model's weights (TORCH=cuda for NVIDI
 demo: setup ## Separate and analyse FILE=song.mp3, or a short song that comes along, into out/
 	@bash scripts/demo.sh $(ARGS)
 
-run: setup ## Serve the API on port 8000, with workers (settings: docs/settings.md)
-	@$(PY) -m api serve
+run: setup ## Serve the API on port 8000 and the browser interface on 8501 (settings: docs/settings.md)
+	@exec bash scripts/run.sh
 
 test: ## Run the tests, without those marked slow (ARGS="-k weights" narrows them)
 	@bash scripts/setup.sh weights tests

@@ -125,7 +125,7 @@ class FormReader:
         if self._name == FILE_FIELD and filename is not None:
             if self.filename is not None:
                 raise InvalidRequest("There are several files.", "Send one request for each recording.")
-            # Browsers, curl and httpx write a quotation mark so: HTML, section 4.10.21.8 (multipart form data).
+            # Clients write a quotation mark so: HTML, section 4.10.21.8 (multipart form data).
             self._is_file, self.filename = True, filename.replace(b"%22", b'"').decode("utf-8", "replace")
         elif filename is not None:
             raise InvalidRequest(f"The file must be the field `{FILE_FIELD}`.", _HOW)

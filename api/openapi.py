@@ -25,7 +25,7 @@ _SECURITY: Final = {
         "type": "apiKey",
         "in": "query",
         "name": "ticket",
-        "description": "From POST /tickets, for one job or upload. The header X-Ticket does as well.",
+        "description": "From POST /tickets, for one job, upload or submission. The header X-Ticket does too.",
     },
 }
 _HEADERS: Final = {

@@ -170,6 +170,8 @@ class Settings(BaseSettings):
     """Jobs that may wait; more are answered 503."""
     lease_s: float = Field(default=30.0, ge=3, allow_inf_nan=False)
     """Seconds after which the job of a silent worker is given to another."""
+    worker_silence_s: float = Field(default=120.0, ge=3, allow_inf_nan=False)
+    """Seconds after which a worker that shows no sign of life is killed and replaced."""
     max_attempts: int = Field(default=3, ge=1)
     """How often a job whose worker dies is begun again."""
     grace_s: float = Field(default=25.0, ge=0, allow_inf_nan=False)
@@ -207,8 +209,9 @@ class Settings(BaseSettings):
     """Seconds without a byte after which a request that is still being sent is answered 408."""
     trusted_proxies: Networks = ()
     """Addresses or networks, comma-separated, whose X-Forwarded-For is believed. Nobody's unless set."""
-    cors_origins: Listed = ()
-    """Origins of web pages, comma-separated, whose scripts may call the API: https://ui.example.org."""
+    cors_origins: Listed = ("http://localhost:8501", "http://127.0.0.1:8501")
+    """Origins of web pages, comma-separated, whose scripts may call the API, as the browser interface does:
+    https://ui.example.org. Unless set that of this machine."""
     ticket_s: int = Field(default=900, ge=10, le=86400)
     """Seconds that a signed URL for playback, download or upload is valid."""
     upload_expiry_s: int = Field(default=86400, ge=60)

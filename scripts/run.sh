@@ -32,7 +32,7 @@ printf 'UI       http://localhost:%s\n' "${UI_PORT:-8501}"
 wait -n "${pids[@]}"
 code=$?
 stop
-if [[ -n ${stopping:-} ]]; then # asked to: then all is well if the API says so
+if [[ -n ${stopping:-} ]]; then # asked to: it ends as the API does, which hands its jobs back first
     wait "${pids[0]}"
     code=$?
 fi

@@ -255,10 +255,14 @@ def test_a_browser_uploads_with_a_ticket_and_nothing_more(
         assert offset(browser, place) == 5
         assert browser.head(other, headers=TUS).status_code == 404
         assert browser.get("/uploads").status_code == 401
-        assert browser.post("/process", json={"upload_id": place}).status_code == 401
+        assert browser.post("/process", json={"upload_id": place}).status_code == 403
         assert browser.delete(place, headers=TUS).status_code == 204
         del browser.headers["X-Ticket"]
         assert begin(browser, 10).status_code == 401
+        browser.headers["X-Ticket"] = http.post("/tickets", json={"path": "/process"}).json()["ticket"]
+        theirs = browser.post("/process", json={"upload_id": other.rpartition("/")[2]})
+        assert (theirs.status_code, theirs.json()["code"]) == (404, "upload_unknown")
+        assert begin(browser, 10).status_code == 403
     one = http.post("/tickets", json={"path": other}).json()["ticket"]
     with service.client(None) as browser:
         assert browser.head(f"{other}?ticket={one}", headers=TUS).status_code == 404

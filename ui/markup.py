@@ -1,0 +1,147 @@
+"""Pieces of HTML of our own design. Whatever is put into them is escaped: names of files are only text.
+
+Streamlit reads Markdown in most of what it is given, so what others wrote is shown through this module or by
+``st.text``, and in no other way.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Final, Literal
+
+import streamlit as st
+
+_STYLE: Final = Path(__file__).with_name("style.css")
+
+_TURNS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Unicode's marks and overrides of direction (UAX 9): what shows exe.mp3 where it says 3pm.exe."""
+
+Tone = Literal["neutral", "accent", "good", "bad"]
+TONES: Final[dict[str, Tone]] = {
+    "queued": "neutral",
+    "running": "accent",
+    "succeeded": "good",
+    "failed": "bad",
+    "cancelled": "neutral",
+    "expired": "neutral",
+    "valid": "good",
+    "revoked": "neutral",
+}
+
+
+def style() -> None:
+    """Put the style sheet into the page."""
+    st.html(_STYLE)
+
+
+def printable(text: str) -> str:
+    """Text without what could turn or hide the text around it: controls, and marks that change direction."""
+    shown = "".join("\N{REPLACEMENT CHARACTER}" if _disguises(c) else c for c in text)
+    return shown.strip() or ("\N{EM DASH}" if text else "")
+
+
+def _disguises(character: str) -> bool:
+    return unicodedata.category(character) in {"Cc", "Co", "Cs"} or character in _TURNS
+
+
+def text(value: str) -> str:
+    """Text as HTML. Its direction is its own, so that it cannot turn what stands beside it."""
+    return f"<bdi>{escape(printable(value))}</bdi>"
+
+
+def title(value: str, lead: str = "", status: str = "", word: str = "") -> None:
+    """The heading of a page.
+
+    Args:
+        value: what it is.
+        lead: a sentence below it.
+        status: one of `TONES`, shown beside it as `word`; none when empty.
+        word: the status as a person reads it.
+    """
+    beside = pill(word, TONES.get(status, "neutral")) if status else ""
+    below = f'<p class="ap-lead">{text(lead)}</p>' if lead else ""
+    st.html(f'<header class="ap-title"><div><h1>{text(value)}</h1>{beside}</div>{below}</header>')
+
+
+def heading(value: str) -> None:
+    """The heading of a part of a page."""
+    st.html(f'<h2 class="ap-heading">{text(value)}</h2>')
+
+
+def pill(value: str, tone: Tone) -> str:
+    """A word in a coloured frame, as HTML."""
+    return f'<span class="ap-pill ap-{tone}">{text(value)}</span>'
+
+
+def notice(heading: str, lines: Sequence[str] = (), tone: Tone = "neutral", *, alert: bool = False) -> None:
+    """Something that has to be said in the middle of a page.
+
+    Args:
+        heading: in a few words.
+        lines: what is wrong, what to do.
+        tone: how bad it is.
+        alert: whether a screen reader should say it at once.
+    """
+    role = "alert" if alert else "status"
+    body = "".join(f"<p>{text(line)}</p>" for line in lines if line)
+    st.html(f'<div class="ap-notice ap-{tone}" role="{role}"><strong>{text(heading)}</strong>{body}</div>')
+
+
+def blank(heading: str, hint: str) -> None:
+    """What a page says that has nothing to show."""
+    st.html(f'<div class="ap-blank"><h2>{text(heading)}</h2><p>{text(hint)}</p></div>')
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> None:
+    """Names and values, in two columns."""
+    rows = "".join(f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in pairs)
+    st.html(f'<dl class="ap-facts">{rows}</dl>')
+
+
+def figure(label: str, value: str, unit: str = "", notes: Iterable[str] = ()) -> str:
+    """A large number with its name, as HTML for `row`."""
+    below = "".join(f"<span>{text(note)}</span>" for note in notes if note)
+    beside = f" <small>{text(unit)}</small>" if unit else ""
+    return (
+        f'<div class="ap-figure"><dt>{text(label)}</dt><dd>{text(value)}{beside}</dd>'
+        f'<dd class="ap-notes">{below}</dd></div>'
+    )
+
+
+def row(figures: Iterable[str]) -> None:
+    """Figures side by side."""
+    st.html(f'<dl class="ap-figures">{"".join(figures)}</dl>')
+
+
+def meter(label: str, said: str, part: float) -> None:
+    """How much of something is used.
+
+    Args:
+        label: of what.
+        said: the amount in words.
+        part: 0 to 1.
+    """
+    percent = round(100 * min(max(part, 0.0), 1.0))
+    tone = "ap-bad" if part >= 0.9 else "ap-accent"
+    st.html(
+        f'<div class="ap-meter"><div><span>{text(label)}</span><span>{text(said)}</span></div>'
+        f'<div class="ap-bar" role="meter" aria-label="{escape(label)}" aria-valuenow="{percent}" '
+        f'aria-valuemin="0" aria-valuemax="100" aria-valuetext="{escape(said)}">'
+        f'<i class="{tone}" style="width:{percent}%"></i></div></div>'
+    )
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], label: str) -> None:
+    """A table of texts; scrolls sideways where it is wider than the page."""
+    head = "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{text(cell) if cell else ''}</td>" for cell in cells) + "</tr>"
+        for cells in rows
+    )
+    st.html(
+        f'<div class="ap-table" role="region" aria-label="{escape(label)}" tabindex="0">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )

@@ -1,0 +1,188 @@
+"""What came of a job: the player, large figures, pictures, files, and how it was made."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import streamlit as st
+
+from api.client_answers import ServiceProblem
+from api.schemas import JobBody
+from pipeline.manifest import Annotation, Artifact, Failed, Key, LoudnessValues, Manifest, Tempo
+from ui import markup, texts, wording
+from ui.components.downloads.downloads import File, downloads
+from ui.connection import Connection, Failure, words
+from ui.views import charts, listen
+
+_OTHERS: Final = 2
+"""Other readings of a property that are shown beside the first."""
+_UNLIKELY: Final = 0.05
+
+
+def show(connection: Connection, job: JobBody) -> None:
+    """Show the result of a job that has succeeded; without its audio where that has expired."""
+    manifest = _manifest(connection, job.id)
+    if job.status == "succeeded":
+        listen.show(connection, job, manifest)
+    markup.heading(texts.ANALYSIS)
+    analysis = manifest.analysis
+    markup.row(
+        [
+            _tempo(analysis.tempo),
+            _key(analysis.key),
+            _loudness(analysis.loudness),
+            markup.figure(texts.DURATION, wording.clock(manifest.input.duration_s), "", _format(manifest)),
+        ]
+    )
+    if job.status == "succeeded":
+        markup.heading(texts.SPECTROGRAM)
+        _spectrogram(connection, job.id)
+    charts.show(manifest)
+    if job.status == "succeeded":
+        markup.heading(texts.DOWNLOADS)
+        _downloads(connection, job, manifest)
+    if manifest.warnings:
+        markup.heading(texts.WARNINGS)
+        for warning in manifest.warnings:
+            markup.notice(warning.message)
+    with st.expander(texts.DETAILS):
+        markup.facts(_details(manifest))
+
+
+def _manifest(connection: Connection, job_id: str) -> Manifest:
+    held: dict[str, Manifest] = st.session_state.setdefault("manifests", {})
+    if job_id not in held:  # It never changes.
+        held.clear()
+        held[job_id] = connection.client.manifest(job_id)
+    return held[job_id]
+
+
+def _absent(label: str, found: Annotation | Failed | None) -> str:
+    """The figure of a property that is not known, and why."""
+    if found is None:
+        return markup.figure(label, texts.UNKNOWN, "", [texts.NOT_ASKED])
+    said = texts.ESTIMATE_FAILED if isinstance(found, Failed) else texts.NOT_FOUND
+    return markup.figure(label, texts.UNKNOWN, "", [said])
+
+
+def _sure(confidence: float) -> str:
+    return texts.CONFIDENCE.format(percent=round(100 * confidence))
+
+
+def _others(readings: list[tuple[str, float]]) -> str:
+    likely = [f"{said} ({round(100 * sure)} %)" for said, sure in readings[1:] if sure >= _UNLIKELY]
+    return texts.OR_ELSE.format(others=", ".join(likely[:_OTHERS])) if likely else ""
+
+
+def _tempo(found: Tempo | Failed | None) -> str:
+    if not isinstance(found, Tempo) or found.bpm is None:
+        return _absent(texts.TEMPO, found)
+    readings = [(f"{candidate.bpm:.0f}", candidate.confidence) for candidate in found.candidates]
+    notes = [_sure(found.confidence), _others(readings)]
+    return markup.figure(texts.TEMPO, f"{found.bpm:.1f}".removesuffix(".0"), texts.TEMPO_UNIT, notes)
+
+
+def _key(found: Key | Failed | None) -> str:
+    if not isinstance(found, Key) or found.tonic is None or found.mode is None:
+        return _absent(texts.KEY, found)
+    readings = [(f"{c.tonic} {texts.MODES[c.mode]}", c.confidence) for c in found.candidates]
+    tuning = found.tuning_cents
+    notes = [_sure(found.confidence), _others(readings)]
+    if tuning is not None and abs(tuning) >= 1:
+        notes.append(texts.TUNING.format(cents=tuning))
+    return markup.figure(texts.KEY, found.tonic, texts.MODES[found.mode], notes)
+
+
+def _loudness(found: LoudnessValues | Failed | None) -> str:
+    if not isinstance(found, LoudnessValues):
+        return _absent(texts.LOUDNESS, found)
+    if found.integrated_lufs is None:
+        return markup.figure(texts.LOUDNESS, texts.SILENT)
+    wide = texts.UNKNOWN if found.range_lu is None else f"{found.range_lu:.1f} LU"
+    peak = texts.UNKNOWN if found.true_peak_dbtp is None else f"{found.true_peak_dbtp:.1f} dBTP"
+    note = texts.RANGE_PEAK.format(range=wide, peak=peak)
+    return markup.figure(texts.LOUDNESS, f"{found.integrated_lufs:.1f}", texts.LOUDNESS_UNIT, [note])
+
+
+def _format(manifest: Manifest) -> list[str]:
+    given = manifest.input
+    channels = texts.CHANNELS.get(given.channels, texts.CHANNELS_MANY.format(count=given.channels))
+    return [f"{given.codec}, {given.sample_rate / 1000:g} kHz, {channels}"]
+
+
+def _spectrogram(connection: Connection, job_id: str) -> None:
+    held: dict[str, bytes] = st.session_state.setdefault("spectrograms", {})
+    try:
+        if job_id not in held:
+            picture = connection.client.spectrogram(job_id)
+            held.clear()
+            held[job_id] = picture
+    except ServiceProblem as exc:
+        markup.notice(texts.SPECTROGRAM_NONE, [exc.detail])
+        return
+    except Failure as exc:
+        markup.notice(texts.SPECTROGRAM_NONE, [words(exc)])
+        return
+    st.image(held[job_id], width="stretch", alt=texts.SPECTROGRAM_ALT)
+
+
+def _downloads(connection: Connection, job: JobBody, manifest: Manifest) -> None:
+    stale = f"downloads-{job.id}"
+    base = f"/jobs/{job.id}"
+    ticket, _ = connection.ticket(base, fresh=bool(st.session_state.pop(stale, False)))
+    name = job.filename.rpartition(".")[0] or job.filename
+    files: list[File] = [
+        {
+            "label": wording.stem_name(artifact.name),
+            "detail": _format_and_size(artifact),
+            "name": f"{name} - {artifact.path.rpartition('/')[2]}",
+            "path": f"{base}/artifacts/{artifact.path.rpartition('/')[2]}",
+            "bytes": artifact.bytes,
+        }
+        for artifact in manifest.artifacts
+    ]
+    whole = sum(artifact.bytes for artifact in manifest.artifacts)
+    files += [
+        {
+            "label": texts.MANIFEST,
+            "detail": "JSON",
+            "name": f"{name} - manifest.json",
+            "path": f"{base}/manifest",
+            "bytes": None,
+        },
+        {
+            "label": texts.EVERYTHING,
+            "detail": f"ZIP, {wording.size(whole)}",
+            "name": f"{name}.zip",
+            "path": f"{base}/archive",
+            "bytes": whole,
+        },
+    ]
+    downloads(
+        files,
+        api_url=connection.browser_url,
+        ticket=ticket,
+        on_ticket=lambda: st.session_state.update({stale: True}),
+        key=f"downloads-of-{job.id}",
+    )
+
+
+def _format_and_size(artifact: Artifact) -> str:
+    return f"{texts.FORMAT_NAMES.get(artifact.format, artifact.format)}, {wording.size(artifact.bytes)}"
+
+
+def _details(manifest: Manifest) -> list[tuple[str, str]]:
+    made = manifest.separation
+    names = texts.DETAIL_NAMES
+    left = texts.UNKNOWN if made.residual_db is None else f"{made.residual_db:.1f} dB"
+    return [
+        (names["model"], made.model),
+        (names["quality"], made.quality),
+        (names["licence"], made.licence),
+        (names["device"], f"{made.device}, {made.precision}"),
+        (names["gain"], f"{made.gain_db:.1f} dB"),
+        (names["residual"], left),
+        (names["reused"], f"{round(100 * made.reused)} %"),
+        (names["input"], f"{manifest.input.container}, SHA-256 {manifest.input.sha256}"),
+        (names["software"], ", ".join(f"{name} {version}" for name, version in manifest.software.items())),
+    ]
