@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("pipeline", "api", "bench", "scripts", "tests")
+CODE = ("pipeline", "api", "ui", "bench", "scripts", "tests")
 MOST_LINES = 400
 VAGUE = {"utils", "util", "helpers", "helper", "common", "core", "misc", "tools"}
 

@@ -27,6 +27,8 @@ def show() -> None:
     if st.session_state.pop("deleted", False):
         st.toast(texts.DELETED)
     filters, order = _controls()
+    if st.session_state.get("listing") != (filters, order):
+        st.session_state.update(listing=(filters, order), page=0, cursors=[None])
     jobs, further = _find(connection, filters, order)
     if jobs:
         for job in jobs:
@@ -45,15 +47,12 @@ def show() -> None:
 def _controls() -> tuple[dict[str, Any], str]:
     """What the visitor looks for."""
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
-        wanted = st.text_input(
-            texts.SEARCH, max_chars=200, type="search", key="search", on_change=_first_page, width=320
-        )
+        wanted = st.text_input(texts.SEARCH, max_chars=200, type="search", key="search", width=320)
         order = st.selectbox(
             texts.SORT,
             list(texts.SORTS),
             format_func=texts.SORTS.__getitem__,
             key="order",
-            on_change=_first_page,
             width=180,
         )
     statuses = st.pills(
@@ -62,7 +61,6 @@ def _controls() -> tuple[dict[str, Any], str]:
         selection_mode="multi",
         format_func=texts.STATUS.__getitem__,
         key="statuses",
-        on_change=_first_page,
     )
     filters: dict[str, Any] = {}
     if wanted and wanted.strip():
@@ -74,9 +72,9 @@ def _controls() -> tuple[dict[str, Any], str]:
 
 def _find(connection: Connection, filters: dict[str, Any], order: str) -> tuple[list[JobBody], bool]:
     """The jobs of the page that is open, and whether there is another page."""
-    number: int = st.session_state.setdefault("page", 0)
+    number: int = st.session_state.page
     if order == "newest":
-        cursors: list[str | None] = st.session_state.setdefault("cursors", [None])
+        cursors: list[str | None] = st.session_state.cursors
         page = connection.client.page(cursors[number], limit=_A_PAGE, **filters)
         del cursors[number + 1 :]
         cursors.append(page.next_cursor)
@@ -135,8 +133,3 @@ def _pages(further: bool) -> None:
 
 def _turn(by: int) -> None:
     st.session_state.page += by
-
-
-def _first_page() -> None:
-    st.session_state.page = 0
-    st.session_state.cursors = [None]

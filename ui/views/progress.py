@@ -30,7 +30,9 @@ def follow(connection: Connection, job: JobBody) -> None:
 
 @st.fragment(run_every=_LOOK_EVERY_S)
 def _look(connection: Connection, job_id: str) -> None:
-    known: JobBody = st.session_state.followed
+    known: JobBody | None = st.session_state.get("followed")
+    if known is None or known.id != job_id:  # Signed out, or elsewhere, between two looks.
+        return
     try:
         job = connection.client.job(job_id)
     except Failure as exc:

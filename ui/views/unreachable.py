@@ -24,7 +24,7 @@ def show() -> None:
 @st.fragment(run_every=_LOOK_EVERY_S)
 def _wait() -> None:
     # Not at once: what fails although the service is alive must not make the page run in circles.
-    if time.monotonic() - st.session_state.unreachable_since < _LOOK_EVERY_S / 2:
+    if time.monotonic() - st.session_state.get("unreachable_since", 0.0) < _LOOK_EVERY_S / 2:
         return
     try:
         httpx.get(f"{settings().api_url}/livez", timeout=_LOOK_EVERY_S)

@@ -20,10 +20,8 @@ def test_text_cannot_turn_what_stands_beside_it(turn: str) -> None:
 
 def test_controls_are_shown_as_such_and_letters_of_any_script_stay() -> None:
     assert markup.printable("a\x00b\nc\x1b[31m") == "a\ufffdb\ufffdc\ufffd[31m"
-    assert (
-        markup.printable("日本語 – Ünï \U0001f469\u200d\U0001f3a4")
-        == "日本語 – Ünï \U0001f469\u200d\U0001f3a4"
-    )
+    kept = "日本語, Ünï \U0001f469\u200d\U0001f3a4"
+    assert markup.printable(kept) == kept
 
 
 def test_a_name_of_blanks_can_still_be_seen() -> None:

@@ -27,7 +27,7 @@ def _page() -> None:
 
 
 def test_the_player_can_be_mounted() -> None:
-    page = AppTest.from_function(_page).run()
+    page = AppTest.from_function(_page, default_timeout=60).run()
     assert not page.exception
 
 

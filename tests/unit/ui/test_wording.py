@@ -10,7 +10,8 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.4, "0:00"), (59.6, "1:00"), (187, "3:07"), (3723, "1:02:03"), (None, "–")]
+    ("seconds", "said"),
+    [(0.4, "0:00"), (59.6, "1:00"), (187, "3:07"), (3723, "1:02:03"), (None, texts.UNKNOWN)],
 )
 def test_a_length_reads_like_a_clock(seconds: float | None, said: str) -> None:
     assert wording.clock(seconds) == said
