@@ -98,7 +98,10 @@ def create_app(settings: Settings) -> FastAPI:
     first_key = keys.bootstrap(api_key)
     store = SqlJobStore(engine)
     supervisor = Supervisor(
-        [sys.executable, "-m", "api", "worker"], settings.workers, grace_s=settings.grace_s + 5
+        [sys.executable, "-m", "api", "worker"],
+        settings.workers,
+        grace_s=settings.grace_s + 5,
+        silent_s=settings.worker_silence_s,
     )
     defaults = pipeline_defaults(settings)
     tickets, audit = Tickets(secret), Audit(engine, secret)

@@ -89,6 +89,7 @@ def serve() -> None:
 @app.command()
 def worker(
     parent: Annotated[int | None, typer.Option(help="Process id to die with.", hidden=True)] = None,
+    pulse: Annotated[int | None, typer.Option(help="Open file to beat on.", hidden=True)] = None,
 ) -> None:
     """Run jobs, one after another."""
     from api.jobs.supervisor import die_with_parent
@@ -102,6 +103,7 @@ def worker(
         from api.jobs.capacity import memory_allows, threads_a_worker, usable_cores
         from api.jobs.heartbeat import WorkerConfig
         from api.jobs.model import Job
+        from api.jobs.pulse import beating
         from api.jobs.separations import make_room
         from api.jobs.sql_store import SqlJobStore
         from api.jobs.worker import warm_up, work
@@ -158,7 +160,8 @@ def worker(
         with Presence(register, config.name, settings.device, lambda: warm.name) as presence:
             if memory_allows(spec, reserve):
                 warm_up(warm, config.pipeline)
-            work(SqlJobStore(engine), folders, config, stop, may_begin, record, presence.note, warm)
+            store, beat = SqlJobStore(engine), beating(pulse)
+            work(store, folders, config, stop, may_begin, record, presence.note, warm, beat)
 
 
 @app.command()

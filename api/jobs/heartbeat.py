@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 EXIT_HUNG = 70
 """Exit status of a worker whose job did not stop when it was told to: EX_SOFTWARE of sysexits.h."""
 
+EXIT_STARVED = 71
+"""Exit status of a worker that cannot have a thread: EX_OSERR."""
 
 FROZEN_S = 5.0
 """A thread that wakes so much too late was not kept waiting: its process was stopped (SIGSTOP, a paused
@@ -81,6 +83,7 @@ class Heartbeat:
         config: how often, and how long the job may take.
         stop: set when the worker has to stop.
         clock: monotonic seconds.
+        pulse: called again and again while it beats: see `api.jobs.pulse`.
     """
 
     def __init__(
@@ -90,12 +93,14 @@ class Heartbeat:
         config: WorkerConfig,
         stop: threading.Event,
         clock: Callable[[], float] = time.monotonic,
+        pulse: Callable[[], None] = lambda: None,
     ) -> None:
         self.cancel = CancelToken()
         self.progress = Progress(self._listen)
         self.stopped: Stop | None = None
         """Why the job was told to stop; None while it was not."""
         self._store, self._claim, self._config, self._stop, self._clock = store, claim, config, stop, clock
+        self._pulse = pulse
         self._lock = threading.Lock()
         self._done = threading.Event()
         self._event: ProgressEvent | None = None
@@ -138,6 +143,7 @@ class Heartbeat:
         due = asleep = self._clock()
         # Short waits, so that a stop is noticed at once; the store is asked only when a beat is due.
         while not self._done.wait(pause):
+            self._pulse()
             now = self._clock()
             if now - asleep - pause > FROZEN_S:
                 self._forgive(now - asleep - pause)
@@ -232,7 +238,13 @@ class Heartbeat:
         os._exit(EXIT_HUNG)
 
     def __enter__(self) -> Heartbeat:
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as exc:
+            # No memory for one more thread. A new process has more than this one, which would fail every job.
+            said = {"action": "worker_starved", "job_id": self._claim.job.id}
+            log.critical("no thread can be started: ending the process", extra=said)
+            raise SystemExit(EXIT_STARVED) from exc
         return self
 
     def __exit__(

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from api.jobs.pulse import Pulse
+
 log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -23,6 +25,7 @@ _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 30.0
 _HEALTHY_S: Final = 60.0
 """A worker that lived this long did not die of its start: the next one starts at once."""
+_SILENT_S: Final = 120.0
 
 
 def die_with_parent(parent: int) -> None:
@@ -43,10 +46,12 @@ class _Place:
     """One worker, and the one that follows when it dies."""
 
     process: subprocess.Popen[bytes] | None = None
+    pulse: Pulse | None = None
     started: float = 0.0
     start_at: float = 0.0
     deaths: int = 0
     stopped_at: float | None = None
+    killed: bool = False
 
 
 class Supervisor:
@@ -55,11 +60,14 @@ class Supervisor:
     A worker that dies again and again is started less and less often: after 0.5 s, 1 s … 30 s.
 
     Args:
-        command: starts one worker; ``--parent`` and this process's id are added, for `die_with_parent`.
+        command: starts one worker; ``--parent`` and this process's id are added, for `die_with_parent`, and
+            ``--pulse`` with the number of an open file, for `api.jobs.pulse.beating`.
         count: how many workers.
         grace_s: how long they may take to stop; then they are killed, and their jobs resume elsewhere.
         frozen_s: how long a worker may be frozen (SIGSTOP); then it is killed. It may hold the database's
             lock, so this is less than others wait for that.
+        silent_s: how long a worker may show no sign of life; then it is killed. For its start it has two
+            minutes at least.
         clock: monotonic seconds.
     """
 
@@ -70,11 +78,12 @@ class Supervisor:
         *,
         grace_s: float = 30.0,
         frozen_s: float = 15.0,
+        silent_s: float = _SILENT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._command = [*command, "--parent", str(os.getpid())]
         self._places = [_Place() for _ in range(count)]
-        self._grace_s, self._frozen_s = grace_s, frozen_s
+        self._grace_s, self._frozen_s, self._silent_s = grace_s, frozen_s, silent_s
         self._clock = clock
         self._stopping = threading.Event()
         # The kernel takes the thread that forked for the parent: the workers would die with a shorter one.
@@ -126,31 +135,50 @@ class Supervisor:
             said = {"action": "worker_died", "pid": place.process.pid, "status": status}
             log.warning("worker died with status %d; next in %.1f s", status, pause_s, extra=said)
             place.process, place.start_at = None, now + pause_s
-        if place.process is not None:
-            self._check_frozen(place, place.process, now)
+            _forget_pulse(place)
+        if place.process is not None and not place.killed:
+            self._check_lives(place, place.process, now)
         if place.process is None and now >= place.start_at:
             try:
-                # A session of its own: Ctrl-C in a terminal is for the supervisor, who then asks the workers.
-                place.process = subprocess.Popen(
-                    self._command, stdin=subprocess.DEVNULL, start_new_session=True
-                )
+                self._start(place, now)
             except OSError:
+                _forget_pulse(place)
                 place.deaths += 1
                 place.start_at = now + _pause_s(place.deaths)
                 log.exception("a worker could not be started", extra={"action": "worker_not_started"})
-                return
-            place.started, place.stopped_at = now, None
-            log.info("worker started", extra={"action": "worker_started", "pid": place.process.pid})
 
-    def _check_frozen(self, place: _Place, process: subprocess.Popen[bytes], now: float) -> None:
+    def _start(self, place: _Place, now: float) -> None:
+        place.pulse = pulse = Pulse(now)
+        try:
+            # A session of its own: Ctrl-C in a terminal is for the supervisor, who then asks the workers.
+            place.process = subprocess.Popen(
+                [*self._command, "--pulse", str(pulse.fd)],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=[pulse.fd],
+            )
+        finally:
+            pulse.handed_over()
+        place.started, place.stopped_at, place.killed = now, None, False
+        log.info("worker started", extra={"action": "worker_started", "pid": place.process.pid})
+
+    def _check_lives(self, place: _Place, process: subprocess.Popen[bytes], now: float) -> None:
+        """Kill a worker that has been frozen, or has shown no sign of life, for too long."""
         if not _is_frozen(process.pid):
             place.stopped_at = None
         elif place.stopped_at is None:
             place.stopped_at = now
-        elif now - place.stopped_at >= self._frozen_s:
-            said = {"action": "worker_frozen", "pid": process.pid}
-            log.warning("worker is frozen and is killed", extra=said)
+        frozen = place.stopped_at is not None and now - place.stopped_at >= self._frozen_s
+        if frozen or (place.pulse is not None and self._is_silent(place.pulse, now)):
+            why = "frozen" if frozen else "silent"
+            said = {"action": f"worker_{why}", "pid": process.pid}
+            log.warning("worker is %s and is killed", why, extra=said)
             process.kill()
+            place.killed = True  # Who waits for a dead disk is gone only when that answers.
+
+    def _is_silent(self, pulse: Pulse, now: float) -> bool:
+        silence_s = pulse.silence_s(now)
+        return silence_s >= (self._silent_s if pulse.heard else max(self._silent_s, _SILENT_S))
 
     def _end(self) -> None:
         processes = [place.process for place in self._places if place.process is not None]
@@ -165,6 +193,14 @@ class Supervisor:
                 log.warning("worker did not stop in time and is killed", extra=said)
                 process.kill()
                 process.wait()
+        for place in self._places:
+            _forget_pulse(place)
+
+
+def _forget_pulse(place: _Place) -> None:
+    if place.pulse is not None:
+        place.pulse.close()
+        place.pulse = None
 
 
 def _is_frozen(pid: int) -> bool:

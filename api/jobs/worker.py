@@ -53,6 +53,7 @@ def work(
     ended: Callable[[Job], None] = lambda _: None,
     busy: Callable[[str | None], None] = lambda _: None,
     warm: WarmModel | None = None,
+    pulse: Callable[[], None] = lambda: None,
 ) -> None:
     """Run jobs until told to stop.
 
@@ -65,10 +66,12 @@ def work(
         ended: told of every job that this worker brought to its end, for the audit log.
         busy: told the id of each job that is begun, and None when it is over, for the register of workers.
         warm: keeps the model loaded from job to job.
+        pulse: called again and again, also while a job runs: see `api.jobs.pulse`.
     """
     warm = warm or WarmModel()
     tidied = False
     while not stop.is_set():
+        pulse()
         try:
             folders.check()
             if not tidied:
@@ -80,7 +83,7 @@ def work(
                 continue
             busy(claim.job.id)
             try:
-                outcome = attempt(store, folders, config, stop, claim, warm)
+                outcome = attempt(store, folders, config, stop, claim, warm, pulse)
             finally:
                 busy(None)
             job = store.get(claim.job.id)
@@ -108,6 +111,7 @@ def attempt(
     stop: threading.Event,
     claim: Claim,
     warm: WarmModel | None = None,
+    pulse: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Run a job that was claimed, and tell the store how it ended.
 
@@ -118,6 +122,7 @@ def attempt(
         stop: set when the worker has to stop.
         claim: the right to run it.
         warm: keeps the model loaded from job to job.
+        pulse: called again and again while it runs.
 
     Raises:
         PipelineError: the store could not be told; then the lease runs out and the job is claimed again.
@@ -125,7 +130,7 @@ def attempt(
     start = monotonic()
     said = {"job_id": claim.job.id, "attempt": claim.job.attempt, "worker": config.name}
     log.info("attempt begins", extra={"action": "attempt_begun", **said})
-    with Heartbeat(store, claim, config, stop) as heartbeat:
+    with Heartbeat(store, claim, config, stop, pulse=pulse) as heartbeat:
         made = _make(folders, config, claim, heartbeat, warm)
     outcome = _tell(store, claim, heartbeat, made)
     settle(store, folders, claim.job.id)

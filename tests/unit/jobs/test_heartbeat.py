@@ -10,7 +10,7 @@ import pytest
 
 from api.errors import DatabaseUnavailable
 from api.jobs.folders import Folders
-from api.jobs.heartbeat import FROZEN_S, Heartbeat, Stop
+from api.jobs.heartbeat import EXIT_STARVED, FROZEN_S, Heartbeat, Stop
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.store import Claim
 from tests.worker_support import claimed, submit, worker_config
@@ -91,3 +91,17 @@ def test_a_store_that_cannot_be_told_of_a_slow_stage_stops_nothing(
             assert time.monotonic() < deadline
             clock.pass_(0.5)
         assert heartbeat.check()
+
+
+def test_a_worker_that_cannot_have_a_thread_ends(
+    store: SqlJobStore, claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a process at its limit of memory: the claim is left to run out, for a new process."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(SystemExit) as ended, Heartbeat(store, claim, worker_config(), NEVER):
+        pass
+    assert ended.value.code == EXIT_STARVED

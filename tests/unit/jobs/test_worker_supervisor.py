@@ -61,6 +61,55 @@ def test_a_worker_that_is_frozen_for_too_long_is_replaced() -> None:
         supervisor.stop()
 
 
+SILENT = """
+import sys, time
+from api.jobs.pulse import beating
+beat = beating(int(sys.argv[sys.argv.index("--pulse") + 1]))
+for _ in range(int(sys.argv[1])):
+    beat()
+    time.sleep(0.05)
+print("silent", flush=True)
+time.sleep(1000)
+"""
+
+
+def test_a_worker_that_falls_silent_is_replaced(caplog: pytest.LogCaptureFixture) -> None:
+    supervisor = Supervisor([sys.executable, "-c", SILENT, "3"], 1, silent_s=1.0)
+    supervisor.start()
+    try:
+        eventually(lambda: supervisor.alive == 1)
+        (silent,) = supervisor.pids
+        eventually(lambda: supervisor.alive == 1 and supervisor.pids != [silent])
+    finally:
+        supervisor.stop()
+    assert [r.pid for r in caplog.records if getattr(r, "action", "") == "worker_silent"][:1] == [silent]
+
+
+def test_a_worker_that_has_not_begun_to_beat_has_two_minutes() -> None:
+    supervisor = Supervisor([sys.executable, "-c", SILENT, "0"], 1, silent_s=0.2)
+    supervisor.start()
+    try:
+        eventually(lambda: supervisor.alive == 1)
+        (slow,) = supervisor.pids
+        time.sleep(1.0)  # Several times what it may be silent for.
+        assert supervisor.pids == [slow]
+    finally:
+        supervisor.stop()
+
+
+def test_workers_that_are_replaced_leave_no_file_open() -> None:
+    files = len(os.listdir("/proc/self/fd"))
+    supervisor = Supervisor([sys.executable, "-c", WAITS], 2)
+    supervisor.start()
+    for _ in range(3):
+        eventually(lambda: supervisor.alive == 2)
+        victim = supervisor.pids[0]
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda: supervisor.alive == 2 and victim not in supervisor.pids)  # noqa: B023
+    supervisor.stop()
+    assert len(os.listdir("/proc/self/fd")) == files
+
+
 def test_a_command_that_does_not_exist_leaves_no_worker_alive() -> None:
     supervisor = Supervisor(["/nonexistent/worker"], 1)
     supervisor.start()
