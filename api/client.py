@@ -42,8 +42,8 @@ _POLL_S = 1.0
 class Client:
     """Talks to one service with one key. A context manager.
 
-    Every method raises `ServiceProblem` where the service refuses, and `httpx.TransportError` where it cannot be
-    reached.
+    Every method raises `ServiceProblem` where the service refuses, and `httpx.TransportError` where it is not
+    to be reached.
 
     Attributes:
         admin: what needs the scope admin.

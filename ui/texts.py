@@ -12,7 +12,6 @@ UNKNOWN: Final = "\N{EN DASH}"
 UNREACHABLE: Final = "The service does not answer; trying again."
 
 # ---- Sign in ----
-SIGN_IN_TITLE: Final = "Sign in"
 SIGN_IN_LEAD: Final = "Stems, tempo, key and loudness of your recordings, on a machine of your own."
 SIGN_IN_KEY: Final = "API key"
 SIGN_IN_KEY_HELP: Final = "The service showed one when it was first started; more are made on the admin page."
@@ -62,7 +61,6 @@ SHIFTS_HELP: Final = "More passes are averaged: a little better, and as many tim
 COMMERCIAL_ONLY: Final = "Refuse models that are licensed for research only"
 DAMAGED: Final = "Use what can be read of damaged recordings"
 RECORDINGS: Final = "Recordings"
-SUBMITTED: Final = "Jobs of this visit"
 OPEN_JOB: Final = "Open"
 STEM_NAMES: Final = {
     "vocals": "Vocals",

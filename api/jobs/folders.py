@@ -53,7 +53,7 @@ class Folders:
 
     @property
     def resumable(self) -> Path:
-        """Uploads that are no jobs yet; on the disk of the recordings, which they become. See `api.uploads`."""
+        """Uploads that are no jobs yet, on the disk of the recordings that they become: see `api.uploads`."""
         return self.uploads / ".resumable"
 
     def check(self) -> None:
