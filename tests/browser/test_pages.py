@@ -180,6 +180,7 @@ def test_a_recording_is_uploaded_watched_heard_and_saved(
     assert Path(download.value.path()).read_bytes()[:2] == b"PK"
 
 
+@pytest.mark.slow
 def test_the_job_page_survives_a_reload_and_the_service_being_killed(
     visit: Visit, stage: Stage, tmp_path: Path, screenshots: Path
 ) -> None:
@@ -204,6 +205,7 @@ def test_the_job_page_survives_a_reload_and_the_service_being_killed(
     expect(page.get_by_text(texts.JOB_CANCELLED)).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_job_is_deleted_when_that_is_confirmed(
     visit: Visit, stage: Stage, tmp_path: Path, screenshots: Path
 ) -> None:
@@ -224,6 +226,7 @@ def test_a_job_is_deleted_when_that_is_confirmed(
         assert http.get(f"/jobs/{job_id}").status_code == 410
 
 
+@pytest.mark.slow
 def test_a_key_is_revoked_when_that_is_confirmed(visit: Visit, stage: Stage) -> None:
     with stage.service.client() as http:
         made = http.post("/admin/keys", json={"name": "to be revoked"}).json()
@@ -236,6 +239,7 @@ def test_a_key_is_revoked_when_that_is_confirmed(visit: Visit, stage: Stage) -> 
         assert httpx.get(f"{stage.service.url}/usage", headers={"X-API-Key": made["key"]}).status_code == 403
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [_DESKTOP, _PHONE], ids=["desktop", "phone"])
 def test_every_page_fits_and_axe_finds_nothing_serious(

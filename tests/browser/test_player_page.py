@@ -24,6 +24,7 @@ _AXE = Path(__file__).parent / "axe" / "axe.min.js"
 _HOSTILE = ['<img src=x onerror="alert(1)">', "__proto__", "![x](http://127.0.0.1:1/p.png)"]
 
 
+@pytest.mark.slow
 def test_every_stem_has_its_faders_and_its_waveform(show: Open, screenshots: Path) -> None:
     listener, _ = show(song())
     names = listener.player.locator(".head .name").all_text_contents()
@@ -50,6 +51,7 @@ def test_names_are_shown_as_the_text_they_are(show: Open, tmp_path: Path) -> Non
     assert coming.value.suggested_filename == "_..__b_a__b__.wav - mix.wav"
 
 
+@pytest.mark.slow
 def test_a_rerun_of_the_page_interrupts_nothing(show: Open) -> None:
     listener, server = show(Recording({"vocals": stereo(tone(440, 60))}))
     listener.play()
@@ -63,6 +65,7 @@ def test_a_rerun_of_the_page_interrupts_nothing(show: Open) -> None:
     assert server.asked.count("audio") == 1
 
 
+@pytest.mark.slow
 def test_faders_are_where_they_were_after_a_reload(show: Open) -> None:
     listener, server = show(song())
     listener.button("Mute Bass").click()
@@ -95,6 +98,7 @@ def test_keys_do_what_the_list_of_keys_says(show: Open, screenshots: Path) -> No
     expect(listener.button("Mute Bass")).to_have_attribute("aria-pressed", "true")
 
 
+@pytest.mark.slow
 def test_the_position_is_said_in_words(show: Open) -> None:
     listener, _ = show(Recording({"vocals": stereo(ladder(90))}))
     listener.key("ArrowRight")
@@ -103,6 +107,7 @@ def test_the_position_is_said_in_words(show: Open) -> None:
     expect(listener.position_bar).to_have_attribute("aria-valuenow", "90.0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "viewport", "scheme"),
     [("desktop", DESKTOP, "light"), ("dark", DESKTOP, "dark"), ("phone", PHONE, "light")],
@@ -123,6 +128,7 @@ def test_axe_finds_nothing_to_complain_about(
     assert [(v["id"], [n["target"] for n in v["nodes"]]) for v in found] == []
 
 
+@pytest.mark.slow
 def test_on_a_phone_all_fits_and_every_control_can_be_hit(show: Open) -> None:
     listener, _ = show(song(), viewport=PHONE)
     listener.until(lambda: listener.painted() >= 3, "waveforms")
@@ -136,6 +142,7 @@ def test_on_a_phone_all_fits_and_every_control_can_be_hit(show: Open) -> None:
     assert level_db(listener.hear(0.3), 440) > -18
 
 
+@pytest.mark.slow
 def test_without_https_it_plays_too(launch: Callable[..., Browser], served: StreamlitPage) -> None:
     """Browsers hide the audio thread from pages of another machine without HTTPS."""
     with AudioServer({"job": song()}) as server:

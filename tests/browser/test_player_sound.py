@@ -57,6 +57,7 @@ def test_mute_solo_and_volume_change_what_is_heard(show: Open) -> None:
     assert level_db(listener.settled(), 440) == pytest.approx(-17 - 24, abs=0.3)
 
 
+@pytest.mark.slow
 def test_moving_a_fader_makes_no_click(show: Open) -> None:
     listener, _ = show(Recording({"vocals": stereo(tone(200))}))
     listener.play()
@@ -67,6 +68,7 @@ def test_moving_a_fader_makes_no_click(show: Open) -> None:
     assert np.abs(np.diff(listener.heard()[:, 0])).max() < 0.012
 
 
+@pytest.mark.slow
 def test_pan_moves_a_stem_to_one_side(show: Open) -> None:
     listener, _ = show(Recording({"vocals": stereo(tone(440)), "bass": stereo(tone(110))}))
     listener.slide("Pan of Vocals", -100)
@@ -78,6 +80,7 @@ def test_pan_moves_a_stem_to_one_side(show: Open) -> None:
     assert level_db(heard[:, 1:], 110) == pytest.approx(-17, abs=0.3)
 
 
+@pytest.mark.slow
 def test_a_click_and_the_keys_seek(show: Open) -> None:
     listener, _ = show(Recording({"vocals": stereo(ladder())}))
     listener.play()
@@ -96,6 +99,7 @@ def test_a_click_and_the_keys_seek(show: Open) -> None:
     assert second_of(listener.settled(0.2)) < 2
 
 
+@pytest.mark.slow
 def test_a_loop_is_kept_to(show: Open) -> None:
     listener, _ = show(Recording({"vocals": stereo(ladder())}), bare="yes")
     box = listener.position_bar.bounding_box()
@@ -118,6 +122,7 @@ def test_a_loop_is_kept_to(show: Open) -> None:
     listener.until(lambda: listener.time_s() > 8.5, "the end of the loop is passed")
 
 
+@pytest.mark.slow
 def test_a_loop_jumps_to_the_sample(show: Open) -> None:
     listener, _ = show(Recording({"one": stereo(pulses(0.25, 24))}))
     listener.key("ArrowRight", "[", "ArrowRight", "]", "Home", "ArrowRight")
@@ -127,6 +132,7 @@ def test_a_loop_jumps_to_the_sample(show: Open) -> None:
     assert np.abs(gaps - RATE / 4).max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("speed", [0.5, 0.75, 1.5])
 def test_speed_changes_time_and_keeps_pitch(show: Open, speed: float) -> None:
     listener, _ = show(Recording({"vocals": stereo(tone(440), pulses(0.25, 24))}))
@@ -140,6 +146,7 @@ def test_speed_changes_time_and_keeps_pitch(show: Open, speed: float) -> None:
     assert np.median(np.diff(onsets(listener.settled(2)[:, 1]))) == pytest.approx(RATE / 4, abs=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("speed", "within_s"), [(1.0, 0.001), (0.75, 0.015)])
 def test_the_metronome_clicks_on_the_beats(show: Open, speed: float, within_s: float) -> None:
     # The page's beats are every half second, and so are the pulses of the left channel.
@@ -156,6 +163,7 @@ def test_the_metronome_clicks_on_the_beats(show: Open, speed: float, within_s: f
         assert np.abs(clicks - beat).min() <= within_s * RATE
 
 
+@pytest.mark.slow
 def test_the_original_takes_the_place_of_the_stems(show: Open, screenshots: Path) -> None:
     recording = song()
     recording.mix = stereo(tone(1000))
@@ -171,6 +179,7 @@ def test_the_original_takes_the_place_of_the_stems(show: Open, screenshots: Path
     assert level_db(listener.settled(), 1000) < -80
 
 
+@pytest.mark.slow
 def test_the_exported_mix_is_what_the_faders_say(show: Open, tmp_path: Path) -> None:
     tracks = {"one": stereo(noise(1), noise(2)), "two": stereo(noise(3), noise(4)), "three": stereo(noise(5))}
     listener, _ = show(Recording(tracks))
@@ -189,6 +198,7 @@ def test_the_exported_mix_is_what_the_faders_say(show: Open, tmp_path: Path) -> 
     expect(listener.news).to_have_text("The mix is exported.")
 
 
+@pytest.mark.slow
 def test_an_export_that_is_too_loud_says_so(show: Open) -> None:
     listener, _ = show(Recording({name: stereo(tone(440, 4, 0.9)) for name in ("one", "two")}))
     with listener.page.expect_download():

@@ -43,6 +43,7 @@ def test_a_running_job_plays_what_it_has_and_waits_for_the_rest(show: Open, scre
     assert "peaks" in " ".join(server.asked)
 
 
+@pytest.mark.slow
 def test_a_stem_that_is_given_up_holds_nothing_up(show: Open) -> None:
     tracks = {"vocals": stereo(tone(440)), "bass": stereo(tone(110))}
     recording = Recording(tracks, complete=False, available_s=3)
@@ -56,6 +57,7 @@ def test_a_stem_that_is_given_up_holds_nothing_up(show: Open) -> None:
     assert listener.player.locator(".head .name").all_text_contents() == ["Vocals"]
 
 
+@pytest.mark.slow
 def test_the_original_plays_on_where_no_stem_is_yet(show: Open) -> None:
     recording = Recording({"vocals": stereo(tone(440))}, complete=False, available_s=3)
     listener, _ = show(recording)
@@ -67,6 +69,7 @@ def test_the_original_plays_on_where_no_stem_is_yet(show: Open) -> None:
     assert level_db(listener.settled()) < -100
 
 
+@pytest.mark.slow
 def test_a_job_that_waits_for_its_turn_opens_by_itself(show: Open) -> None:
     listener, server = show(song(), ready=False)
     recording = server.jobs.pop("job")  # asks of it are 404 part_not_ready
@@ -78,6 +81,7 @@ def test_a_job_that_waits_for_its_turn_opens_by_itself(show: Open) -> None:
     expect(listener.play_button).to_be_enabled()
 
 
+@pytest.mark.slow
 def test_a_ticket_that_ends_is_renewed_while_it_plays(show: Open) -> None:
     listener, server = show(Recording({"vocals": stereo(tone(440, 120))}))
     listener.play()
@@ -88,12 +92,14 @@ def test_a_ticket_that_ends_is_renewed_while_it_plays(show: Open) -> None:
     assert level_db(listener.hear(0.3), 440) > -18
 
 
+@pytest.mark.slow
 def test_a_ticket_is_asked_for_once_by_requests_that_fail_together(show: Open) -> None:
     listener, _ = show(song(), ready=False, tickets={"ticket-3"})
     expect(listener.play_button).to_be_enabled()
     expect(listener.page.get_by_text("Tickets: 3")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_without_access_it_says_so_and_can_be_tried_again(show: Open) -> None:
     listener, server = show(song(), ready=False, tickets=set())
     expect(listener.news).to_contain_text("Your access has ended")
@@ -103,6 +109,7 @@ def test_without_access_it_says_so_and_can_be_tried_again(show: Open) -> None:
     expect(listener.play_button).to_be_enabled()
 
 
+@pytest.mark.slow
 def test_a_running_job_is_followed_again_after_access_came_back(show: Open) -> None:
     recording = Recording({"vocals": stereo(tone(440))}, complete=False, available_s=3)
     listener, server = show(recording)
@@ -117,6 +124,7 @@ def test_a_running_job_is_followed_again_after_access_came_back(show: Open) -> N
     listener.until(lambda: listener.time_s() > 3, "it goes on")
 
 
+@pytest.mark.slow
 def test_it_goes_on_by_itself_after_the_service_was_down(show: Open) -> None:
     listener, server = show(Recording({"vocals": stereo(ladder(120))}))
     listener.play()
@@ -128,6 +136,7 @@ def test_it_goes_on_by_itself_after_the_service_was_down(show: Open) -> None:
     expect(listener.news).to_have_text("")
 
 
+@pytest.mark.slow
 def test_what_lies_far_behind_is_forgotten(show: Open) -> None:
     listener, server = show(Recording({"vocals": stereo(ladder(120))}))
     listener.until(lambda: "audio/vocals/15" in server.asked, "what comes is fetched ahead")
@@ -141,6 +150,7 @@ def test_what_lies_far_behind_is_forgotten(show: Open) -> None:
     assert server.asked.count("audio/vocals/0") == 2
 
 
+@pytest.mark.slow
 def test_a_job_of_the_real_service_is_heard(browser: Browser, served: StreamlitPage, tmp_path: Path) -> None:
     path = write_wav(tmp_path / "song.wav", np.stack([tone(440, 12), tone(110, 12)]).astype(np.float32))
     with Service(tmp_path, PIPELINE_CORS_ORIGINS=served.url) as service, service.client() as http:

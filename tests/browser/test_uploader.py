@@ -98,6 +98,7 @@ def test_a_file_becomes_a_job_with_the_options_of_the_page(
     until(page, lambda: told(page)["opened"] == job["id"])
 
 
+@pytest.mark.slow
 def test_of_three_files_two_are_sent_at_a_time(
     stage: Stage, page: Page, http: httpx.Client, tmp_path: Path
 ) -> None:
@@ -128,6 +129,7 @@ def test_a_broken_connection_goes_on_where_it_was(
     assert offsets(asked)[-1] > MB
 
 
+@pytest.mark.slow
 def test_after_a_reload_the_same_file_goes_on(
     stage: Stage, page: Page, http: httpx.Client, tmp_path: Path
 ) -> None:
@@ -149,6 +151,7 @@ def test_after_a_reload_the_same_file_goes_on(
     assert offsets(asked)[-1] > MB
 
 
+@pytest.mark.slow
 def test_the_service_may_be_killed_on_the_way(
     stage: Stage, page: Page, http: httpx.Client, tmp_path: Path
 ) -> None:
@@ -167,6 +170,7 @@ def test_the_service_may_be_killed_on_the_way(
     assert offsets(asked)[-1] > MB
 
 
+@pytest.mark.slow
 def test_uploads_go_on_while_another_page_is_shown(
     stage: Stage, page: Page, http: httpx.Client, tmp_path: Path
 ) -> None:
@@ -183,6 +187,7 @@ def test_uploads_go_on_while_another_page_is_shown(
     until(page, lambda: [file["state"] for file in told(page)["files"]] == ["done"])
 
 
+@pytest.mark.slow
 def test_another_owner_sees_nothing_of_it_and_stops_it(
     stage: Stage, page: Page, http: httpx.Client, tmp_path: Path
 ) -> None:
@@ -200,6 +205,7 @@ def test_another_owner_sees_nothing_of_it_and_stops_it(
     expect(row(page, "mine.wav")).to_contain_text("Interrupted at")
 
 
+@pytest.mark.slow
 def test_what_is_too_large_is_said_before_it_is_sent(
     stage: Stage, page: Page, http: httpx.Client, tmp_path: Path
 ) -> None:
@@ -215,6 +221,7 @@ def test_what_is_too_large_is_said_before_it_is_sent(
     assert [file["error"] for file in told(page)["files"]] == ["file_too_large", "file_empty"]
 
 
+@pytest.mark.slow
 def test_what_the_service_says_of_a_file_stands_next_to_it(
     page: Page, http: httpx.Client, tmp_path: Path
 ) -> None:
@@ -231,6 +238,7 @@ def test_what_the_service_says_of_a_file_stands_next_to_it(
     until(page, lambda: http.get("/uploads").json() == [])
 
 
+@pytest.mark.slow
 def test_a_cancelled_upload_is_deleted(stage: Stage, page: Page, http: httpx.Client, tmp_path: Path) -> None:
     path = noise(tmp_path / "wrong one.wav", 2 * MB, seed=71)
     stage.line.hold_after(MB)
@@ -245,6 +253,7 @@ def test_a_cancelled_upload_is_deleted(stage: Stage, page: Page, http: httpx.Cli
     expect(row(page, "wrong one.wav")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_the_keyboard_alone_does(page: Page, http: httpx.Client, tmp_path: Path) -> None:
     path = noise(tmp_path / "keys.wav", MB, seed=81)
     choosers: list[FileChooser] = []
@@ -290,6 +299,7 @@ def test_files_are_dropped_and_their_names_are_only_text(
     assert page.locator("li b").count() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("look", ["phone", "dark"])
 def test_it_fits_a_phone_and_the_night(
     stage: Stage, browser: Browser, http: httpx.Client, tmp_path: Path, look: str

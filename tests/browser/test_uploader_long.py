@@ -35,6 +35,7 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
+@pytest.mark.slow
 def test_a_ticket_that_has_ended_is_renewed_on_the_way(browser: Browser, tmp_path: Path) -> None:
     port = free_port()
     settings = {"PIPELINE_CORS_ORIGINS": f"http://localhost:{port}", "PIPELINE_TICKET_S": "10"}
