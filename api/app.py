@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -23,7 +22,7 @@ from api.ingest import ingest_rules
 from api.jobs.admission import Admission
 from api.jobs.feed import Feed
 from api.jobs.folders import Folders
-from api.jobs.housekeeping import remove_incoming, sweep
+from api.jobs.housekeeping import keep_house, sweep
 from api.jobs.idempotency import IdempotencyStore
 from api.jobs.listening import Listening
 from api.jobs.sql_store import SqlJobStore
@@ -47,12 +46,7 @@ from api.webhooks.metrics import BacklogMetrics
 from api.webhooks.sender import Sender
 from api.webhooks.signing import OwnerSecrets
 from api.webhooks.store import WebhookStore
-from pipeline.errors import PipelineError
 from pipeline.software import VERSION
-
-log = logging.getLogger(__name__)
-
-_HOUSEKEEPING_S = 3600.0
 
 
 def folders_of(settings: Settings) -> Folders:
@@ -91,7 +85,6 @@ def create_app(settings: Settings) -> FastAPI:
     """
     engine, folders = prepare(settings)
     check_pages(engine)  # Later damage makes it not ready; with what is known from the start nothing begins.
-    remove_incoming(folders)
     secret = load_secret(settings)
     keys = KeyStore(engine, secret)
     api_key = settings.api_key.get_secret_value() if settings.api_key else None
@@ -216,21 +209,21 @@ def _keep_house(services: Services, stop: threading.Event) -> None:
     days = settings.job_retention_days
     retention = timedelta(days=days) if days else None
     clock = SteadyClock(services.folders.data / "clock")
-    while True:
-        try:
-            sweep(
-                services.store,
-                services.folders,
-                retention,
-                clock.now,
-                separation_cache_bytes=settings.separation_cache_mb * MIB,
-                listening_cache_bytes=settings.listening_cache_mb * MIB,
-            )
-            services.uploads.sweep()
-            services.webhooks.forget(services.settings.webhook_log_days)
-        except (PipelineError, OSError):
-            log.exception(
-                "housekeeping failed; the next round does the rest", extra={"action": "sweep_failed"}
-            )
-        if stop.wait(_HOUSEKEEPING_S):
-            return
+
+    def sweep_jobs() -> None:
+        sweep(
+            services.store,
+            services.folders,
+            retention,
+            clock.now,
+            separation_cache_bytes=settings.separation_cache_mb * MIB,
+            listening_cache_bytes=settings.listening_cache_mb * MIB,
+        )
+
+    def sweep_uploads() -> None:
+        services.uploads.sweep(clock.now())
+
+    def forget_deliveries() -> None:
+        services.webhooks.forget(clock.now() - timedelta(days=settings.webhook_log_days))
+
+    keep_house([sweep_jobs, sweep_uploads, forget_deliveries], stop)

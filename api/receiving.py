@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import uuid
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from anyio import CancelScope
 from anyio.to_thread import run_sync
 from fastapi import Request
 from pydantic import ValidationError
 from pydantic_core import to_json
 
 from api.errors import InvalidRequest, PayloadTooLarge, UnsupportedMedia
+from api.jobs.folders import incoming
 from api.multipart import FILE_FIELD, FormReader
 from api.schemas import JobOptions, Submission
 from pipeline.codec.source import printable
+from pipeline.locked_folder import LockedFolder
 from pipeline.scratch import disk_errors
 
 _PIECE_BYTES: Final = 1 << 20
@@ -99,8 +100,8 @@ async def received(request: Request, uploads: Path) -> AsyncIterator[Received]:
         DiskFull: no space left.
         OutputUnwritable: the operating system refuses.
     """
-    folder = uploads / f".incoming-{uuid.uuid4()}"
-    await run_sync(_make, folder)
+    held = await run_sync(_make, incoming(uploads))
+    folder = held.path
     try:
         kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind == "multipart/form-data":
@@ -113,7 +114,8 @@ async def received(request: Request, uploads: Path) -> AsyncIterator[Received]:
         _check_one_source(taken)
         yield taken
     finally:
-        await run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+        with CancelScope(shield=True):
+            await run_sync(held.close)
 
 
 async def _read_form(request: Request, folder: Path) -> Received:
@@ -189,6 +191,6 @@ def _check_one_source(taken: Received) -> None:
         )
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path) -> LockedFolder:
     with disk_errors("the uploads folder"):
-        folder.mkdir(parents=True)
+        return LockedFolder(folder, 0o700)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from contextlib import suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from pipeline.errors import OutputUnwritable
+from pipeline.locked_folder import LockedFolder, remove_unlocked
 from pipeline.manifest import Manifest
 from pipeline.scratch import disk_errors, sync_folder
 
@@ -19,8 +19,8 @@ _PREFIX, _SUFFIX = ".", ".partial"
 class Workspace:
     """A hidden folder beside the results that turns into the job's folder when the job is done.
 
-    The folder is locked (flock) as long as the process lives: however a process ended, the next job in
-    the same place finds its folder unlocked and removes it.
+    The folder is locked as long as the process lives: however a process ended, the next job in the same place
+    finds its folder unlocked and removes it.
 
     Args:
         out_dir: where job folders are made; created if missing.
@@ -40,7 +40,7 @@ class Workspace:
             sweep(out_dir)
             if self.target.exists():
                 raise OutputUnwritable(f"There is a result for job {job_id} already.", "Use another job id.")
-            self._lock = self._claim()
+            self._held = LockedFolder(self.folder)
             self.scratch = self.folder / "scratch"
             self.stems = self.folder / "stems"
             self.scratch.mkdir()
@@ -66,19 +66,6 @@ class Workspace:
             self.folder.rename(self.target)
             sync_folder(self.target.parent)
 
-    def _claim(self) -> int:
-        while True:
-            self.folder.mkdir(parents=True)
-            lock = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Between mkdir and flock another job's sweep may have taken the folder for a dead one's.
-                if os.path.samestat(os.stat(self.folder), os.fstat(lock)):
-                    return lock
-            except (BlockingIOError, FileNotFoundError):
-                pass
-            os.close(lock)
-
     def __enter__(self) -> Workspace:
         return self
 
@@ -86,24 +73,14 @@ class Workspace:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         # Nothing is left behind; after `publish` there is nothing to remove.
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._held.close()
         if self._made_out_dir:
             with suppress(OSError):  # Not empty: it holds results.
                 self.target.parent.rmdir()
-        os.close(self._lock)
 
 
 def sweep(out_dir: Path) -> None:
     """Remove the work folders of processes that are gone."""
     for folder in out_dir.glob(f"{_PREFIX}*{_SUFFIX}"):
-        try:
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        except BlockingIOError:
-            pass  # Its job is alive.
-        finally:
-            os.close(lock)
+        with suppress(OSError):
+            remove_unlocked(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from api.errors import NotFound, StorageUnavailable
 from api.jobs.model import Job
 from pipeline.scratch import disk_errors
 
+_INCOMING: Final = ".incoming-"
 _ID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 
 
@@ -135,6 +137,16 @@ class Folders:
         """The checkpoints that a job has: one, or one for each independent part of its model."""
         whole = self.checkpoint(job_id)
         return [path for path in (whole, *self.checkpoints.glob(f"{job_id}.*.checkpoint")) if path.exists()]
+
+
+def incoming(uploads: Path) -> Path:
+    """A name for the folder of a request, in which a recording lies before it is a job's."""
+    return uploads / f"{_INCOMING}{uuid.uuid4()}"
+
+
+def is_incoming(path: Path) -> bool:
+    """Whether a path is a folder of `incoming`."""
+    return path.name.startswith(_INCOMING) and path.is_dir()
 
 
 def checked(job_id: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,11 +13,12 @@ from typing import Final
 
 from api.errors import AttemptsExhausted, NotFound
 from api.jobs import parts
-from api.jobs.folders import Folders, checked
+from api.jobs.folders import Folders, checked, is_incoming
 from api.jobs.model import Job, JobStatus
 from api.jobs.separations import DEFAULT_CACHE_BYTES, forget, names_of, prune
 from api.jobs.store import JobFilter, JobStore, every_job
 from api.jobs.worker import settle, tidy
+from pipeline.locked_folder import remove_unlocked
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,30 @@ _STRAY_AGE: Final = timedelta(days=1)
 """Age at which an upload without a job, or a temporary file, is given up."""
 _ENDED: Final = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
 _KEPT: Final = "manifest.json"
+
+
+_PERIOD_S: Final = 3600.0
+
+
+def keep_house(
+    chores: Sequence[Callable[[], None]], stop: threading.Event, period_s: float = _PERIOD_S
+) -> None:
+    """Do chores at once, and again and again; none that fails keeps the others, or itself next time, from it.
+
+    Args:
+        chores: what to do, in order.
+        stop: set it to end.
+        period_s: rest after each round.
+    """
+    while True:
+        for chore in chores:
+            try:
+                chore()
+            except Exception:
+                said = {"action": "sweep_failed", "chore": chore.__name__}
+                log.exception("housekeeping failed; the next round does the rest", extra=said)
+        if stop.wait(period_s):
+            return
 
 
 @dataclass(slots=True)
@@ -110,15 +136,15 @@ def erase(store: JobStore, folders: Folders, job_id: str) -> Job | None:
 
 
 def remove_incoming(folders: Folders) -> int:
-    """Remove uploads that were being received when the service died. For its start, before it listens.
+    """Remove uploads that were being received when their process died.
 
     Returns:
         How many.
+
+    Raises:
+        OSError: the operating system refuses.
     """
-    strays = [path for path in _children(folders.uploads) if path.name.startswith(".incoming-")]
-    for path in strays:
-        _remove(path)
-    return len(strays)
+    return sum(remove_unlocked(path) for path in _children(folders.uploads) if is_incoming(path))
 
 
 def remove_audio(folders: Folders, job_id: str) -> None:
@@ -149,9 +175,9 @@ def _remove_made(folders: Folders, job_id: str) -> None:
 
 
 def _sweep_uploads(store: JobStore, folders: Folders, at: datetime) -> int:
-    count = 0
+    count = remove_incoming(folders)
     for path in _children(folders.uploads):
-        if path == folders.resumable:
+        if path == folders.resumable or is_incoming(path):
             continue
         job = _job_of(store, path)
         if job is None:

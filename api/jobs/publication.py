@@ -8,16 +8,14 @@ already. So two attempts of one job never touch the same files, and at most one 
 from __future__ import annotations
 
 import errno
-import fcntl
-import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 from api.jobs.folders import Folders
-from pipeline.errors import ManifestInvalid, OutputUnwritable
+from pipeline.errors import ManifestInvalid
+from pipeline.locked_folder import LockedFolder, unlocked
 from pipeline.manifest import read_manifest
 from pipeline.scratch import disk_errors, sync_folder
 
@@ -31,25 +29,16 @@ class AttemptFolder:
         fence: of its claim.
 
     Raises:
-        OutputUnwritable: the folder cannot be made, or another process works in it.
+        OutputUnwritable: the folder cannot be made, or there is one.
         DiskFull: no space or inodes left.
     """
 
     def __init__(self, folders: Folders, job_id: str, fence: int) -> None:
-        self.path = folders.attempt(job_id, fence)
+        with disk_errors("the output folder"):
+            self._held = LockedFolder(folders.attempt(job_id, fence))
+        self.path = self._held.path
         self._made = self.path / job_id
         self._target = folders.result(job_id)
-        with disk_errors("the output folder"):
-            while True:
-                self.path.mkdir(exist_ok=True)
-                lock = _lock(self.path)
-                if lock is None:
-                    raise OutputUnwritable("Another process works on this attempt already.")
-                with suppress(FileNotFoundError):
-                    if os.path.samestat(os.stat(self.path), os.fstat(lock)):
-                        self._lock = lock
-                        return
-                os.close(lock)  # Swept between mkdir and lock.
 
     def publish(self) -> None:
         """Show the finished result; where the job has one already, that one stays.
@@ -66,8 +55,7 @@ class AttemptFolder:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._lock)
+        self._held.close()
 
 
 def is_published(folders: Folders, job_id: str) -> bool:
@@ -105,31 +93,9 @@ def abandoned_jobs(folders: Folders) -> set[str]:
 
 def _abandoned(folders: Folders, job_id: str) -> Iterator[Path]:
     for folder in sorted(folders.attempts.glob(f"{job_id}.*")):
-        with _unlocked(folder) as ours:
+        with unlocked(folder) as ours:
             if ours:
                 yield folder
-
-
-@contextmanager
-def _unlocked(folder: Path) -> Iterator[bool]:
-    lock = None
-    with suppress(FileNotFoundError):
-        lock = _lock(folder)
-    try:
-        yield lock is not None
-    finally:
-        if lock is not None:
-            os.close(lock)
-
-
-def _lock(folder: Path) -> int | None:
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    return lock
 
 
 def _is_complete(folder: Path) -> bool:

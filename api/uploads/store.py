@@ -25,8 +25,10 @@ from pathlib import Path
 from typing import Final
 
 from api.errors import Gone, QuotaExceeded, UploadBusy, UploadUnfinished, UploadUnknown
+from api.jobs.folders import incoming
 from api.uploads.model import Taken, Upload
 from api.uploads.writer import DATA, Writer, offset_of, unknown, write_durably
+from pipeline.locked_folder import LockedFolder
 from pipeline.scratch import disk_errors, sync_folder
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -155,34 +157,35 @@ class Uploads:
                 f"{upload.length - upload.offset} bytes of the upload are missing.",
                 "Send them with PATCH /uploads/{upload_id}; HEAD says where to go on.",
             )
-        way = self._incoming / f".incoming-{uuid.uuid4()}"
-        try:
+        with disk_errors(_WHAT):
+            way = LockedFolder(incoming(self._incoming), 0o700)
+        with way:
             with disk_errors(_WHAT):
-                way.mkdir(mode=0o700)
                 try:
-                    os.link(self._place(owner, upload_id) / DATA, way / "input")
+                    os.link(self._place(owner, upload_id) / DATA, way.path / "input")
                 except FileNotFoundError as exc:
                     raise unknown() from exc
-            yield Taken(way / "input", upload.filename, upload.length)
-        finally:
-            shutil.rmtree(way, ignore_errors=True)
+            yield Taken(way.path / "input", upload.filename, upload.length)
         # The job has it: what cannot be removed now is for `sweep`.
         with suppress(OSError):
             _remove(self._place(owner, upload_id))
 
-    def sweep(self) -> int:
+    def sweep(self, at: datetime | None = None) -> int:
         """Remove what has expired, and what was left by who died; safe beside everything else.
+
+        Args:
+            at: the time, where it is not that of the machine.
 
         Returns:
             How many uploads.
         """
-        count = 0
+        count, at_s = 0, self._now() if at is None else at.timestamp()
         with disk_errors(_WHAT), self._turn():
             for home in self._homes():
                 for stray in (path for path in home.iterdir() if path.name.startswith(".")):
                     shutil.rmtree(stray, ignore_errors=True)
                 for place, upload in self._below(home):
-                    if self._is_over(upload) and _remove_unused(place, upload.length):
+                    if upload.expires_at.timestamp() <= at_s and _remove_unused(place, upload.length):
                         count += 1
                 with suppress(OSError):  # It holds uploads.
                     home.rmdir()

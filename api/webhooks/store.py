@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection, Engine, and_, delete, exists, func, insert, or_, select, update
@@ -147,15 +148,15 @@ class WebhookStore:
             count, oldest = connection.execute(query).one()
             return Backlog(count, 0.0 if oldest is None else max(self._time(connection) - oldest, 0.0))
 
-    def forget(self, days: float) -> int:
-        """Remove deliveries that ended so long ago from the log; those that are open stay.
+    def forget(self, before: datetime) -> int:
+        """Remove deliveries that ended before a time from the log; those that are open stay.
 
         Returns:
             How many.
         """
         with writing(self._engine) as connection:
             # An end in the future is of before the clock was set back: it ages from when it is seen again.
-            old = deliveries.c.ended_at < self._time(connection) - days * 86400.0
+            old = deliveries.c.ended_at < before.timestamp()
             gone = select(deliveries.c.seq).where(old)
             connection.execute(delete(attempts).where(attempts.c.delivery_seq.in_(gone)))
             return connection.execute(delete(deliveries).where(old)).rowcount

@@ -80,6 +80,7 @@ def decode(
         InputError: one of its leaves, when the audio cannot be used.
         Cancelled: `cancel` was raised.
         DiskFull: no space for the samples.
+        MemoryExhausted: the machine killed ffmpeg.
         ToolMissing: ffmpeg is not installed.
     """
     check = _SampleCheck(source.filename, accept_damaged)

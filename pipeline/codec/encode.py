@@ -62,6 +62,7 @@ def encode(audio: Audio, path: Path, fmt: Format, *, gain: float = 1.0, cancel: 
         DiskFull: no space left.
         OutputUnwritable: the file cannot be written.
         ToolFailed: ffmpeg could not encode.
+        MemoryExhausted: the machine killed ffmpeg.
         ToolMissing: ffmpeg is not installed.
         Cancelled: `cancel` was raised.
     """

@@ -67,6 +67,7 @@ def probe(source: Source, limits: Limits, *, accept_damaged: bool = False) -> Pr
 
     Raises:
         InputError: one of its leaves, when the file cannot be used.
+        MemoryExhausted: the machine killed ffprobe.
         ToolMissing: ffprobe is not installed.
     """
     refuse_impostors(source)

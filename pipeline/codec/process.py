@@ -11,7 +11,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import IO, Final
 
-from pipeline.errors import ToolMissing
+from pipeline.errors import MemoryExhausted, ToolMissing
 
 CONTAINERS: Final = (
     "wav,w64,flac,mp3,ogg,aac,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aiff,caf"  # ffmpeg demuxer names
@@ -50,6 +50,7 @@ class Process:
 
     Raises:
         ToolMissing: the program is not installed.
+        MemoryExhausted: there is none for the threads that watch it.
     """
 
     def __init__(
@@ -80,10 +81,17 @@ class Process:
         )
         self._stderr = b""
         self._reader = threading.Thread(target=self._drain, daemon=True)
-        self._reader.start()
         self._timer = threading.Timer(timeout_s, self._expire)
         self._timer.daemon = True
-        self._timer.start()
+        try:
+            self._timer.start()
+            self._reader.start()
+        except RuntimeError as exc:  # "can't start new thread"
+            self._timer.cancel()
+            self._popen.kill()
+            self._popen.communicate()
+            raise _memory_exhausted(argv[0]) from exc
+        self._name = argv[0]
 
     @property
     def stdout(self) -> IO[bytes]:
@@ -102,9 +110,16 @@ class Process:
 
         Returns:
             Its exit status; negative when a signal ended it.
+
+        Raises:
+            MemoryExhausted: the machine killed it. That says nothing about what it was reading.
         """
         status = self._popen.wait()
         self._reader.join()
+        if status == -signal.SIGXCPU:
+            self.timed_out = True
+        if status == -signal.SIGKILL and not self.timed_out:
+            raise _memory_exhausted(self._name)
         return status
 
     @property
@@ -138,13 +153,18 @@ class Process:
                     stream.close()
 
 
+def _memory_exhausted(tool: str) -> MemoryExhausted:
+    return MemoryExhausted(f"Memory ran out while {tool} was running.", "Close other programs and try again.")
+
+
 def _limits(memory_bytes: int, timeout_s: float, writes: bool) -> list[str]:
     # util-linux's prlimit sets the limits between fork and exec; doing the same from Python
     # (preexec_fn) can deadlock in a process with threads, which a service is.
     prlimit = shutil.which("prlimit")
     if prlimit is None:
         return []
-    limits = [f"--as={memory_bytes}", f"--cpu={int(timeout_s) + 1}", "--core=0", "--nofile=64"]
+    cpu_s = int(timeout_s) + 1  # At the first limit it gets SIGXCPU, which tells this from other kills.
+    limits = [f"--as={memory_bytes}", f"--cpu={cpu_s}:{cpu_s + 1}", "--core=0", "--nofile=64"]
     if not writes:
         limits.append("--fsize=0")
     return [prlimit, *limits, "--"]

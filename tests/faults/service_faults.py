@@ -16,7 +16,7 @@ from tests.service import Service, ended
 from tests.worker_support import temporary_files
 
 
-def until(holds: Callable[[], bool], what: str, *, seconds: float = 60.0) -> None:
+def until(holds: Callable[[], bool], what: str, *, seconds: float = 120.0) -> None:
     """Wait until something holds; what it is, for the message."""
     deadline = time.monotonic() + seconds
     while not holds():

@@ -12,6 +12,8 @@ import pytest
 from tests.audio_files import music, write_wav
 from tests.service import KEY, Service, ended, submit
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = """
 [dictionaries.jobs]
 values = ["{job_id}"]

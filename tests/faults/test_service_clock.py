@@ -10,6 +10,10 @@ import pytest
 from tests.audio_files import music, write_wav
 from tests.faults.service_faults import assert_done_once, library, reasons, under_way, until
 from tests.service import Service, ended, submit
+from tests.tus import begun, offset
+from tests.tus import data as upload_file
+
+pytestmark = pytest.mark.slow
 
 HOUR_S, YEAR_S = 3600, 365 * 86400
 
@@ -43,7 +47,7 @@ def events(http: object, job_id: str) -> list[str]:
     return [kind for kind in told if kind != "progress"]
 
 
-@pytest.mark.parametrize("jump_s", [HOUR_S, -HOUR_S, YEAR_S])
+@pytest.mark.parametrize("jump_s", [pytest.param(HOUR_S, marks=pytest.mark.slow), -HOUR_S, YEAR_S])
 def test_a_clock_that_jumps_runs_no_job_twice_and_holds_none_up(tmp_path: Path, jump_s: int) -> None:
     clock = Clock(tmp_path / "clock")
     data = tmp_path / "data"
@@ -73,7 +77,7 @@ def test_a_clock_that_jumps_runs_no_job_twice_and_holds_none_up(tmp_path: Path, 
         assert reasons(http) == []
 
 
-def test_a_clock_that_is_a_year_ahead_deletes_no_audio(tmp_path: Path) -> None:
+def test_a_clock_that_is_a_year_ahead_deletes_nothing(tmp_path: Path) -> None:
     clock = Clock(tmp_path / "clock")
     data = tmp_path / "data"
     data.mkdir()
@@ -81,11 +85,15 @@ def test_a_clock_that_is_a_year_ahead_deletes_no_audio(tmp_path: Path) -> None:
     with service, service.client() as http:
         job_id = submit(http, write_wav(tmp_path / "song.wav", music(1.0)), estimators="none").json()["id"]
         assert ended(http, job_id)["status"] == "succeeded"
+        upload = begun(http, 10)
+        stray = upload_file(data, upload).parent.with_name(".new-stray")
         assert service.stop() in (0, -15)
+        stray.mkdir()
         clock.set(YEAR_S)
         service.start()  # The housekeeping begins with the service.
-        until((data / "clock").exists, "the housekeeping has looked at the clock")
+        until(lambda: not stray.exists(), "the housekeeping has come to the uploads")
         assert float((data / "clock").read_text()) < time.time() + HOUR_S
         assert http.get(f"/jobs/{job_id}/stems/vocals").status_code == 200
         clock.set(0)
+        assert offset(http, upload) == 0
         assert_done_once(http, data, [job_id])

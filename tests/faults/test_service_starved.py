@@ -18,6 +18,8 @@ from tests.audio_files import music, write_wav
 from tests.faults.service_faults import assert_done_once, reasons, until, workers_of
 from tests.service import Service, submit
 
+pytestmark = pytest.mark.slow
+
 LOST = {"attempts_exhausted", "memory_exhausted"}
 
 
@@ -78,6 +80,7 @@ def limit_address_space(pid: int, size: int) -> None:
     resource.prlimit(pid, resource.RLIMIT_AS, (size, hard))
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("spare_mb", [4, pytest.param(9, marks=pytest.mark.slow)])
 def test_workers_without_memory_lose_a_job_at_most(tmp_path: Path, spare_mb: int) -> None:
     """With 4 MB they cannot have a thread more, with 9 MB one that can do nothing."""

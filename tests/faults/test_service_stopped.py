@@ -47,11 +47,11 @@ def test_an_api_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     "signals",
     [
         ["SIGTERM"],
-        ["SIGTERM", "SIGTERM"],
-        ["SIGINT"],
         ["SIGINT", "SIGINT"],
         ["SIGHUP"],
-        ["SIGHUP", "SIGTERM"],
+        pytest.param(["SIGTERM", "SIGTERM"], marks=pytest.mark.slow),
+        pytest.param(["SIGINT"], marks=pytest.mark.slow),
+        pytest.param(["SIGHUP", "SIGTERM"], marks=pytest.mark.slow),
     ],
 )
 def test_however_it_is_told_to_stop_a_job_is_handed_back(tmp_path: Path, signals: list[str]) -> None:
@@ -67,4 +67,5 @@ def test_however_it_is_told_to_stop_a_job_is_handed_back(tmp_path: Path, signals
         until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), "no worker is left")
         service.start()
         (job,) = assert_done_once(http, tmp_path, [job_id])
-        assert job["attempt"] == 1
+        # Who says so twice may mean at once: then nobody waits for the workers.
+        assert job["attempt"] <= max(signals.count("SIGINT"), 1)

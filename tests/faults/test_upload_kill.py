@@ -7,6 +7,7 @@ import hashlib
 import os
 import random
 import signal
+import socket
 import sys
 import threading
 import time
@@ -17,11 +18,13 @@ import pytest
 
 from api.client_uploads import send
 from api.errors import UploadUnknown
-from api.jobs.folders import Folders
+from api.jobs.folders import Folders, incoming
 from api.jobs.housekeeping import remove_incoming
 from api.uploads.store import Uploads
 from api.uploads.writer import Checksum
-from tests.service import Service
+from tests.audio_files import music, write_wav
+from tests.faults.service_faults import until
+from tests.service import KEY, Service
 from tests.tus import begun, data, half_a_piece, offset, patch, uploader
 from tests.worker_support import made
 
@@ -69,6 +72,26 @@ def test_our_client_goes_on_when_the_service_comes_back(tmp_path: Path) -> None:
         service.start()
         thread.join()
     assert data(tmp_path, sent[0]).read_bytes() == song.read_bytes()
+
+
+def test_a_service_that_starts_leaves_what_another_on_the_same_disk_receives(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "song.wav", music(1.0))
+    said = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+    said += path.read_bytes() + b"\r\n--b--\r\n"
+    head = [
+        "POST /process HTTP/1.1", "Host: service", f"X-API-Key: {KEY}", f"Content-Length: {len(said)}",
+        "Content-Type: multipart/form-data; boundary=b", "Connection: close", "", "",
+    ]  # fmt: skip
+    uploads = tmp_path / "uploads"
+    with Service(tmp_path) as service, socket.create_connection(("127.0.0.1", service.port)) as slow:
+        slow.sendall("\r\n".join(head).encode() + said[:-1000])
+        until(lambda: bool(list(uploads.glob(".incoming-*"))), "it comes in")
+        dead = incoming(uploads)
+        dead.mkdir()
+        with Service(tmp_path):
+            until(lambda: not dead.exists(), "the other service has looked")
+            slow.sendall(said[-1000:])
+            assert slow.makefile("rb").readline() == b"HTTP/1.1 202 Accepted\r\n"
 
 
 def kept(folders: Folders, late_s: float = 0.0) -> Uploads:

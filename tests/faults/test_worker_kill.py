@@ -205,10 +205,11 @@ def test_kills_at_random_instants_lose_no_job(
     start: Start, store: SqlJobStore, folders: Folders, tmp_path: Path
 ) -> None:
     recording = write_wav(tmp_path / "song.wav", music(30.0, 22050), 22050)
-    kill_at_random(20, 1, start, store, folders, recording)
+    kill_at_random(10, 1, start, store, folders, recording)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", range(2, 6))
 def test_kills_at_many_random_instants_lose_no_job(
     seed: int, start: Start, store: SqlJobStore, folders: Folders, tmp_path: Path

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from api.jobs.folders import Folders
-from api.jobs.housekeeping import erase, expire, remove_audio, remove_incoming, sweep
+from api.jobs.folders import Folders, incoming
+from api.jobs.housekeeping import erase, expire, keep_house, remove_audio, sweep
 from api.jobs.model import Job, JobError, JobStatus
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.worker import attempt
+from pipeline.locked_folder import LockedFolder
 from tests.audio_files import music, write_wav
 from tests.worker_support import submit, worker_config
 
@@ -124,13 +125,27 @@ def test_an_upload_on_its_way_in_is_kept_for_a_day(store: SqlJobStore, folders: 
     assert not upload.exists()
 
 
-def test_uploads_that_a_dead_service_was_receiving_go_at_its_start(
+def test_uploads_that_a_dead_service_was_receiving_go_and_those_of_living_ones_stay(
     store: SqlJobStore, folders: Folders, finished: Job
 ) -> None:
-    (folders.uploads / ".incoming-1").mkdir()
-    (folders.uploads / ".incoming-1" / "input").write_bytes(b"half a song")
-    assert remove_incoming(folders) == 1
+    dead = incoming(folders.uploads)
+    dead.mkdir()
+    (dead / "input").write_bytes(b"half a song")
+    with LockedFolder(incoming(folders.uploads)) as living:
+        (living.path / "input").write_bytes(b"half a song")
+        aged(living.path, 400)
+        assert sweep(store, folders, MONTH).strays == 1
+        assert (living.path / "input").exists()
+        assert not dead.exists()
     assert sorted(folders.uploads.iterdir()) == [folders.resumable, folders.upload(finished.id)]
+
+
+def test_a_file_that_is_named_like_an_upload_under_way_goes_like_any_other(
+    store: SqlJobStore, folders: Folders
+) -> None:
+    incoming(folders.uploads).write_bytes(b"no folder")
+    assert sweep(store, folders, MONTH).strays == 0
+    assert sweep(store, folders, MONTH, lambda: after(1.1)).strays == 1
 
 
 def test_an_upload_of_a_waiting_job_is_kept_however_old(
@@ -140,6 +155,26 @@ def test_an_upload_of_a_waiting_job_is_kept_however_old(
     aged(folders.upload(job.id), 400)
     sweep(store, folders, MONTH)
     assert folders.input(job).exists()
+
+
+def test_a_chore_that_fails_in_any_way_keeps_none_from_being_done_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    done: list[str] = []
+    stop = threading.Event()
+
+    def stumble() -> None:
+        done.append("stumble")
+        raise RecursionError
+
+    def sweep_up() -> None:
+        done.append("sweep up")
+        if len(done) == 4:
+            stop.set()
+
+    keep_house([stumble, sweep_up], stop, period_s=0.0)
+    assert done == ["stumble", "sweep up"] * 2
+    assert [record.chore for record in caplog.records] == ["stumble"] * 2  # type: ignore[attr-defined]
 
 
 def test_resumable_uploads_are_not_for_this_round_to_remove(store: SqlJobStore, folders: Folders) -> None:

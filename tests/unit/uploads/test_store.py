@@ -6,6 +6,7 @@ import os
 import threading
 import time
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,14 @@ def test_a_finished_upload_that_nobody_claims_expires_too(shelf: Any) -> None:
     shelf.sent(b"0123456789")
     shelf.late_s = DAY_S + 1
     assert (shelf.uploads.sweep(), shelf.left()) == (1, [])
+
+
+def test_an_upload_does_not_expire_by_a_clock_that_is_not_believed(shelf: Any) -> None:
+    upload_id = shelf.begun()
+    shelf.late_s = 365 * DAY_S
+    assert shelf.uploads.sweep(datetime.now(UTC)) == 0
+    shelf.late_s = 0.0
+    assert shelf.uploads.get("alice", upload_id).offset == 0
 
 
 def test_an_upload_that_is_being_sent_does_not_expire(shelf: Any) -> None:
