@@ -63,7 +63,7 @@ def test_a_kill_at_a_random_instant_leaves_no_half_result(seed: int, tmp_path: P
 
 
 @pytest.mark.parametrize("call", ["rename", "fsync"])
-@pytest.mark.parametrize("when", [1, 2, 4])
+@pytest.mark.parametrize("when", [1, pytest.param(2, marks=pytest.mark.slow), 4])
 def test_a_kill_at_each_step_of_publishing_leaves_all_or_nothing(
     call: str, when: int, tmp_path: Path
 ) -> None:

@@ -47,7 +47,7 @@ def events(http: object, job_id: str) -> list[str]:
     return [kind for kind in told if kind != "progress"]
 
 
-@pytest.mark.parametrize("jump_s", [pytest.param(HOUR_S, marks=pytest.mark.slow), -HOUR_S, YEAR_S])
+@pytest.mark.parametrize("jump_s", [HOUR_S, -HOUR_S, YEAR_S])
 def test_a_clock_that_jumps_runs_no_job_twice_and_holds_none_up(tmp_path: Path, jump_s: int) -> None:
     clock = Clock(tmp_path / "clock")
     data = tmp_path / "data"

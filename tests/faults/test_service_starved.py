@@ -81,7 +81,7 @@ def limit_address_space(pid: int, size: int) -> None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("spare_mb", [4, pytest.param(9, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("spare_mb", [4, 9])
 def test_workers_without_memory_lose_a_job_at_most(tmp_path: Path, spare_mb: int) -> None:
     """With 4 MB they cannot have a thread more, with 9 MB one that can do nothing."""
     settings = {"PIPELINE_WORKER_SILENCE_S": "5", "PIPELINE_MAX_ATTEMPTS": "2"}

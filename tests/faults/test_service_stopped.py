@@ -47,8 +47,8 @@ def test_an_api_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     "signals",
     [
         ["SIGTERM"],
-        ["SIGINT", "SIGINT"],
-        ["SIGHUP"],
+        pytest.param(["SIGINT", "SIGINT"], marks=pytest.mark.slow),
+        pytest.param(["SIGHUP"], marks=pytest.mark.slow),
         pytest.param(["SIGTERM", "SIGTERM"], marks=pytest.mark.slow),
         pytest.param(["SIGINT"], marks=pytest.mark.slow),
         pytest.param(["SIGHUP", "SIGTERM"], marks=pytest.mark.slow),
