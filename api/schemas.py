@@ -69,6 +69,9 @@ class JobOptions(Wire):
     estimators: Names | None = Field(default=None, max_length=32, description="Default: all. Empty: none.")
     residual: Literal["report", "file", "distribute"] | None = None
     channels: Literal["keep", "stereo"] | None = None
+    precision: Literal["exact", "balanced", "fast"] | None = Field(
+        default=None, description="balanced; exact: demucs' own arithmetic, slower; fast: less overlap."
+    )
     shifts: int | None = Field(default=None, ge=0, le=10)
     overlap: float | None = Field(default=None, ge=0.0, le=0.9)
     commercial_only: bool | None = None

@@ -92,7 +92,12 @@ def separate(
     shifts: Annotated[
         int, typer.Option(help="Average over this many random time shifts: slower, a little better.")
     ] = 0,
-    overlap: Annotated[float, typer.Option(help="Overlap of neighbouring segments, 0 to 1.")] = 0.25,
+    overlap: Annotated[
+        float | None, typer.Option(help="Overlap of neighbouring segments, 0 to 1.", show_default="0.25")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="balanced, fast (less overlap), or exact (demucs' own arithmetic).")
+    ] = "balanced",
     segment: Annotated[float | None, typer.Option(help="Seconds of a segment. Default: the model's.")] = None,
     residual: Annotated[
         str,
@@ -126,6 +131,7 @@ def separate(
         "device": device,
         "shifts": shifts,
         "overlap": overlap,
+        "precision": precision,
         "segment_s": segment,
         "residual": residual,
         "channels": channels,

@@ -39,8 +39,10 @@ class PipelineConfig(_Frozen):
 
     model: str = "htdemucs"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["exact"] = Field(
-        default="exact", description="exact: float32 throughout, as the model was trained and published."
+    precision: Literal["exact", "balanced", "fast"] = Field(
+        default="balanced",
+        description="exact: demucs' own arithmetic, bit for bit. balanced: compiled for this processor, in "
+        "bfloat16 where it has it. fast: the same with less overlap.",
     )
     stems: tuple[str, ...] | None = Field(
         default=None, description="None: all of the model's. no_<stem> is the mix minus that stem."
@@ -49,7 +51,12 @@ class PipelineConfig(_Frozen):
     shifts: int = Field(
         default=0, ge=0, le=20, description="Random time shifts to average over (quality for time)."
     )
-    overlap: float = Field(default=0.25, ge=0.0, lt=1.0, description="Overlap of neighbouring segments.")
+    overlap: float | None = Field(
+        default=None,
+        ge=0.0,
+        lt=1.0,
+        description="Overlap of neighbouring segments. None: 0.25, demucs' own; 0.1 for precision fast.",
+    )
     segment_s: float | None = Field(default=None, gt=0.5, description="None: the model's own.")
     residual: Literal["report", "file", "distribute"] = Field(
         default="report",

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 VERSION = "0.1.0"
 """Version of Audio Pipeline; a test keeps ``pyproject.toml`` equal."""
 
-_PACKAGES = ("demucs", "torch", "librosa", "numpy", "scipy", "soundfile", "soxr")
+_PACKAGES = ("demucs", "torch", "openvino", "librosa", "numpy", "scipy", "soundfile", "soxr")
 
 
 @lru_cache(maxsize=1)

@@ -98,7 +98,7 @@ def work(
 def warm_up(warm: WarmModel, config: PipelineConfig) -> None:
     """Load the model of most jobs before the first one comes: it then begins to separate seconds earlier."""
     try:
-        warm.prepare(get_model_spec(config.model), config.weights)
+        warm.prepare(get_model_spec(config.model), config)
     except PipelineError as exc:
         # The job that needs it will say so to its owner.
         log.warning("the model is not ready: %s", exc.message, extra={"action": "warm_up_failed"})

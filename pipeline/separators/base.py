@@ -4,11 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.audio import Audio, FloatArray
 from pipeline.checkpoint import Checkpoint
 from pipeline.progress import CancelToken
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Engine(Protocol):
+    """What computes the networks of one model."""
+
+    name: str
+    """``torch`` or ``openvino``, for the manifest."""
+    device: str
+    """Where it computes: ``cpu`` or ``cuda``."""
+    precision: str
+    """Arithmetic: ``float32`` or ``bfloat16``."""
+    parallel: int
+    """Segments that it takes at the same time, each from a thread of its own."""
+
+    def run(self, member: int, window: torch.Tensor) -> torch.Tensor:
+        """Separate a segment; the same segment gives the same bits.
+
+        Args:
+            member: place of the network in the model.
+            window: float32 (pairs, 2, n) on the CPU, n samples at most a segment.
+
+        Returns:
+            float32 (pairs, stems, 2, n) on the CPU.
+
+        Raises:
+            MemoryExhausted: the host or the device ran out of memory.
+        """
+        ...
 
 
 class Separator(Protocol):

@@ -1,10 +1,11 @@
-"""Demucs through its own networks: one model or a bag, on any recording."""
+"""Demucs: one network or a bag of them, on any recording."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,17 +16,20 @@ import numpy as np
 from pipeline.audio import Audio, FloatArray
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import PipelineConfig
-from pipeline.errors import MemoryExhausted, OptionInvalid
+from pipeline.errors import OptionInvalid
 from pipeline.layout import labelled, stereo_pairs
 from pipeline.progress import CancelToken
 from pipeline.resample import resample
 from pipeline.scratch import ScratchWriter
+from pipeline.separators.base import Engine
 from pipeline.separators.segments import (
     NormalisedMix,
     first_segment,
+    in_order,
     lockstep,
     overlap_add,
     padded_window,
+    segment_places,
     segment_stride,
     skip,
 )
@@ -40,6 +44,9 @@ _SHIFT_S: Final = 0.5
 _SEED: Final = 0
 """Shifts are random but the same for every job: equal input gives equal bytes."""
 
+_OVERLAP: Final = {"exact": 0.25, "balanced": 0.25, "fast": 0.1}
+"""By precision. 0.25 is demucs' own; docs/measurements.md has what less of it costs."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Part:
@@ -48,14 +55,12 @@ class _Part:
     Attributes:
         members: their places in the bag.
         stems: indices of what they make, among the model's.
-        networks: the networks.
         shares: of each in each of those stems.
         shifts: samples by which each network's passes begin early.
     """
 
     members: list[int]
     stems: list[int]
-    networks: list[Any]
     shares: list[list[float]]
     shifts: list[list[int]]
 
@@ -67,16 +72,14 @@ class DemucsSeparator:
         loaded: the networks with their share in every stem.
         config: overlap, shifts, segment.
         wanted: stems that will be used: networks that add nothing to them are not run.
-        device: ``cpu`` or ``cuda``.
+        engine: computes the networks.
 
     Raises:
         OptionInvalid: the segment is longer than the networks can take.
     """
 
-    precision = "float32"
-
     def __init__(
-        self, loaded: LoadedModel, config: PipelineConfig, wanted: Collection[str], device: str
+        self, loaded: LoadedModel, config: PipelineConfig, wanted: Collection[str], engine: Engine
     ) -> None:
         from demucs.htdemucs import HTDemucs
 
@@ -91,7 +94,10 @@ class DemucsSeparator:
         self.stems = tuple(names[i] for i in made)
         self.complete = len(made) == len(names)
         self.weights_sha256: str | None = loaded.content_sha256
-        self.device = device
+        self.device = engine.device
+        self.precision = engine.precision
+        self._engine = engine
+        self._networks = loaded.networks
         self._sample_rate = loaded.sample_rate
         self._transformer = HTDemucs
         self._fixed_window = config.segment_s is not None
@@ -103,7 +109,7 @@ class DemucsSeparator:
                 "Give a shorter segment, or none.",
             )
         self._segment = int(self._sample_rate * segment_s)
-        self._overlap = config.overlap
+        self._overlap = _OVERLAP[config.precision] if config.overlap is None else config.overlap
         shift_max = int(_SHIFT_S * self._sample_rate)
         draw = random.Random(_SEED)  # noqa: S311 - no secret
         # Drawn for all, so that a network gives the same whichever others are run.
@@ -115,7 +121,6 @@ class DemucsSeparator:
             _Part(
                 members,
                 stems,
-                [loaded.networks[m].to(device) for m in members],
                 [[loaded.shares[m][i] for i in stems] for m in members],
                 [shifts[m] for m in members],
             )
@@ -123,8 +128,9 @@ class DemucsSeparator:
         ]
         self.parameters: dict[str, Any] = {
             "segment_s": round(segment_s, 4),
-            "overlap": config.overlap,
+            "overlap": self._overlap,
             "shifts": config.shifts,
+            "engine": engine.name,
         }
 
     def separate(
@@ -141,7 +147,7 @@ class DemucsSeparator:
 
         heard = NormalisedMix(self._at_model_rate(mix, scratch / "heard.f32"), stereo_pairs(labelled(mix)))
         rows = len(self.stems) * mix.channels
-        with _memory_errors(), fused_attention(), torch.inference_mode():
+        with torch.inference_mode():
             estimates = self._estimates(heard, step, cancel, checkpoint)
             stems = (heard.restore(block) for block in estimates)
             # Every channel of every stem is a row, so that one converter serves them all.
@@ -160,21 +166,32 @@ class DemucsSeparator:
         count = _Counter(step, cancel)
         names = ["-".join(self._names[i] for i in part.stems) for part in self._parts]
         checkpoints = checkpoint.split(names) if checkpoint else [None] * len(names)
-        streams = [
-            self._resumed(part, heard, count, its) for part, its in zip(self._parts, checkpoints, strict=True)
-        ]
-        if len(streams) == 1:
-            yield from streams[0]
-            return
-        order = np.argsort([i for part in self._parts for i in part.stems])
-        for blocks in lockstep(streams):
-            yield np.concatenate(blocks, axis=1)[:, order]
+        with self._threads() as pool:
+            streams = [
+                self._resumed(part, heard, count, pool, its)
+                for part, its in zip(self._parts, checkpoints, strict=True)
+            ]
+            if len(streams) == 1:
+                yield from streams[0]
+                return
+            order = np.argsort([i for part in self._parts for i in part.stems])
+            for blocks in lockstep(streams):
+                yield np.concatenate(blocks, axis=1)[:, order]
+
+    def _threads(self) -> AbstractContextManager[Executor | None]:
+        parallel = self._engine.parallel
+        return ThreadPoolExecutor(parallel, thread_name_prefix="segment") if parallel > 1 else nullcontext()
 
     def _resumed(
-        self, part: _Part, heard: NormalisedMix, count: _Counter, checkpoint: Checkpoint | None
+        self,
+        part: _Part,
+        heard: NormalisedMix,
+        count: _Counter,
+        pool: Executor | None,
+        checkpoint: Checkpoint | None,
     ) -> Iterator[FloatArray]:
         def blocks_from(begin: int) -> Iterator[FloatArray]:
-            return (block.numpy() for block in self._part_estimates(part, heard, count, begin))
+            return (block.numpy() for block in self._part_estimates(part, heard, count, pool, begin))
 
         if checkpoint is None:
             return blocks_from(0)
@@ -213,7 +230,7 @@ class DemucsSeparator:
             return writer.audio(self._sample_rate, mix.speakers)
 
     def _part_estimates(
-        self, part: _Part, heard: NormalisedMix, count: _Counter, begin: int
+        self, part: _Part, heard: NormalisedMix, count: _Counter, pool: Executor | None, begin: int
     ) -> Iterator[torch.Tensor]:
         """Average the networks and shifts of a part.
 
@@ -224,6 +241,7 @@ class DemucsSeparator:
             part: the networks.
             heard: the recording.
             count: of all parts' segments.
+            pool: threads that run segments at the same time; None: one after the other.
             begin: first sample wanted.
 
         Yields:
@@ -239,12 +257,10 @@ class DemucsSeparator:
         streams = [
             skip(
                 overlap_add(
-                    partial(self._run, part, m, heard, count),
-                    start,
-                    heard.length,
+                    self._outputs(part, m, heard, count, pool, start, first),
+                    heard.length - start - first * stride,
                     self._segment,
                     self._overlap,
-                    first,
                 ),
                 begin - start - first * stride,
             )
@@ -257,20 +273,34 @@ class DemucsSeparator:
             outs = [_sum(blocks[i : i + shifts]) / shifts for i in range(0, len(blocks), shifts)]
             yield _sum([out * share for out, share in zip(outs, shares, strict=True)]) / shares.sum(dim=0)
 
-    def _run(
-        self, part: _Part, member: int, heard: NormalisedMix, count: _Counter, position: int, n: int
-    ) -> torch.Tensor:
+    def _outputs(
+        self,
+        part: _Part,
+        member: int,
+        heard: NormalisedMix,
+        count: _Counter,
+        pool: Executor | None,
+        start: int,
+        first: int,
+    ) -> Iterator[torch.Tensor]:
+        """What one network makes of all segments from the first one on."""
+        places = segment_places(start, heard.length, self._segment, self._overlap, first)
         count.before()
-        network = part.networks[member]
+        for out in in_order(partial(self._run, part, member, heard), places, pool, self._engine.parallel):
+            count.after()
+            yield out
+            count.before()
+
+    def _run(self, part: _Part, member: int, heard: NormalisedMix, place: tuple[int, int]) -> torch.Tensor:
+        position, n = place
+        network = self._networks[part.members[member]]
         wanted = n
         if isinstance(network, self._transformer):
             wanted = self._segment if self._fixed_window else network.valid_length(n)
-        window = padded_window(heard, position, n, wanted).to(self.device)
-        out: torch.Tensor = network(window)[:, part.stems]
+        window = padded_window(heard, position, n, wanted)
+        out = self._engine.run(part.members[member], window)[:, part.stems]
         excess = out.shape[-1] - n
-        out = out[..., excess // 2 : excess // 2 + n].cpu()
-        count.after()
-        return out
+        return out[..., excess // 2 : excess // 2 + n]
 
 
 def _independent(
@@ -310,41 +340,3 @@ class _Counter:
     def after(self) -> None:
         self._done += 1
         self._step(self._done / self._total)
-
-
-@contextmanager
-def fused_attention() -> Iterator[None]:
-    """Let attention run as one kernel.
-
-    torch's "fast path" for attention in eval mode is the older one: it writes out the whole attention matrix.
-    Without it the same layers use scaled_dot_product_attention; a segment takes a sixth less time.
-    """
-    import torch
-
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
-
-
-@contextmanager
-def _memory_errors() -> Iterator[None]:
-    import torch
-
-    try:
-        yield
-    except (MemoryError, torch.OutOfMemoryError) as exc:
-        raise _memory_exhausted() from exc
-    except RuntimeError as exc:
-        # torch has no class of its own for a failed allocation on the CPU.
-        if "can't allocate memory" not in str(exc):
-            raise
-        raise _memory_exhausted() from exc
-
-
-def _memory_exhausted() -> MemoryExhausted:
-    return MemoryExhausted(
-        "Memory ran out while separating.", "Close other programs, or give a shorter segment."
-    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.config import PipelineConfig, WeightsConfig
 from pipeline.errors import DeviceUnavailable
 from pipeline.progress import CancelToken
-from pipeline.separators.base import Separator
+from pipeline.separators.base import Engine, Separator
 from pipeline.separators.hpss import HpssSeparator
 from pipeline.weights.registry import HPSS, ModelSpec
 
@@ -25,32 +25,57 @@ class WarmModel:
     def __init__(self) -> None:
         self._asked: tuple[str, WeightsConfig] | None = None
         self._loaded: LoadedModel | None = None
+        self._engine_asked: tuple[str, str, int | None] | None = None
+        self._engine: Engine | None = None
 
     @property
     def name(self) -> str | None:
         """Of the model that is kept."""
         return self._asked[0] if self._asked else None
 
-    def prepare(self, spec: ModelSpec, weights: WeightsConfig) -> None:
+    def prepare(self, spec: ModelSpec, config: PipelineConfig) -> None:
         """Load a model that will be asked for, unless it needs no weights or they are not on this machine.
 
         Raises:
             WeightsError: they cannot be trusted.
+            MemoryExhausted: there is no room for it.
+            DeviceUnavailable: see `choose_device`.
         """
         from pipeline.weights.cache import present
 
-        if spec.members and present(spec, weights):
-            self.load(spec, weights, CancelToken())
+        if spec.members and present(spec, config.weights):
+            self.load(spec, config, CancelToken())
 
-    def load(self, spec: ModelSpec, weights: WeightsConfig, cancel: CancelToken) -> LoadedModel:
-        """Give the model that was asked for: see `pipeline.weights.load.load`."""
+    def load(
+        self, spec: ModelSpec, config: PipelineConfig, cancel: CancelToken
+    ) -> tuple[LoadedModel, Engine]:
+        """Give the model that was asked for, and what computes it.
+
+        Raises:
+            WeightsError: see `pipeline.weights.load.load`.
+            MemoryExhausted: there is no room for it.
+            DeviceUnavailable: see `choose_device`.
+        """
+        import torch
+
+        from pipeline.separators.engines import choose_engine
         from pipeline.weights.load import load
 
-        if self._loaded is None or self._asked != (spec.name, weights):
-            self._asked = self._loaded = None  # Two of them might not fit.
-            self._loaded = load(spec, weights, cancel=cancel)
-            self._asked = (spec.name, weights)
-        return self._loaded
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        device = choose_device(config.device)
+        asked = (spec.name, config.weights)
+        if self._loaded is None or self._asked != asked:
+            self._asked = self._loaded = self._engine = None  # Two of them might not fit.
+            self._loaded = load(spec, config.weights, cancel=cancel)
+            self._asked = asked
+        arithmetic = "exact" if config.precision == "exact" else "fastest"
+        engine_asked = (arithmetic, device, config.threads)
+        if self._engine is None or self._engine_asked != engine_asked:
+            self._engine = None
+            self._engine = choose_engine(self._loaded, config, device)
+            self._engine_asked = engine_asked
+        return self._loaded, self._engine
 
 
 def build_separator(
@@ -76,14 +101,10 @@ def build_separator(
     """
     if spec.name == HPSS:
         return HpssSeparator()
-    import torch
-
     from pipeline.separators.demucs import DemucsSeparator
 
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    loaded = (warm or WarmModel()).load(spec, config.weights, cancel)
-    return DemucsSeparator(loaded, config, wanted, choose_device(config.device))
+    loaded, engine = (warm or WarmModel()).load(spec, config, cancel)
+    return DemucsSeparator(loaded, config, wanted, engine)
 
 
 def choose_device(asked: str) -> str:

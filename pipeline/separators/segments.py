@@ -7,7 +7,9 @@ segment reaches it, so memory is bounded by one segment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     import torch
 
 _Block = TypeVar("_Block", "torch.Tensor", FloatArray)
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class NormalisedMix:
@@ -113,18 +117,12 @@ def padded_window(mix: NormalisedMix, start: int, length: int, wanted: int) -> t
     return mix.window(begin, begin + wanted)
 
 
-def overlap_add(
-    network: Callable[[int, int], torch.Tensor],
-    start: int,
-    stop: int,
-    segment: int,
-    overlap: float,
-    first: int = 0,
-) -> Iterator[torch.Tensor]:
-    """Run overlapping segments through a network and add them up.
+def segment_places(
+    start: int, stop: int, segment: int, overlap: float, first: int = 0
+) -> Iterator[tuple[int, int]]:
+    """Cut a stretch into overlapping segments.
 
     Args:
-        network: separates ``n`` samples from a position: ``(position, n) -> float32 (pairs, stems, 2, n)``.
         start: first sample, may be negative.
         stop: one past the last sample.
         segment: samples of a segment.
@@ -132,27 +130,73 @@ def overlap_add(
         first: segment to begin with, of the same grid; see `first_segment`.
 
     Yields:
-        float32 (pairs, stems, 2, n) consecutive blocks that cover ``start..stop``, from the first segment on.
+        Position of each segment, and its samples.
+    """
+    stride = segment_stride(segment, overlap)
+    for position in range(start + first * stride, stop, stride):
+        yield position, min(stop - position, segment)
+
+
+def overlap_add(
+    outputs: Iterable[torch.Tensor], samples: int, segment: int, overlap: float
+) -> Iterator[torch.Tensor]:
+    """Add up what a network made of overlapping segments.
+
+    Args:
+        outputs: float32 (pairs, stems, 2, n) of each of `segment_places`.
+        samples: from the first segment's start to the last one's end.
+        segment: samples of a segment.
+        overlap: share of a segment that the next one covers too, 0..1.
+
+    Yields:
+        float32 (pairs, stems, 2, n) consecutive blocks that cover the samples.
     """
     import torch
 
     stride = segment_stride(segment, overlap)
     ramp = torch.cat([torch.arange(1, segment // 2 + 1), torch.arange(segment - segment // 2, 0, -1)])
     weight = ramp / ramp.max()
-    total = stop - start
     summed: torch.Tensor | None = None
     weights = torch.zeros(segment)
-    for offset in range(first * stride, total, stride):
-        n = min(total - offset, segment)
-        out = network(start + offset, n)
+    left = samples
+    for out in outputs:
+        n = out.shape[-1]
         if summed is None:
             summed = torch.zeros(*out.shape[:-1], segment)
         summed[..., :n] += weight[:n] * out
         weights[:n] += weight[:n]
-        ready = min(stride, total - offset)
+        ready = min(stride, left)
         yield summed[..., :ready] / weights[:ready]
         summed = torch.nn.functional.pad(summed[..., ready:], (0, ready))
         weights = torch.nn.functional.pad(weights[ready:], (0, ready))
+        left -= ready
+
+
+def in_order(
+    work: Callable[[_Item], _Result], items: Iterable[_Item], pool: Executor | None, ahead: int
+) -> Iterator[_Result]:
+    """Do several pieces of work at the same time and give their results in order.
+
+    Args:
+        work: to be done with each item.
+        items: taken one by one, as there is room.
+        pool: threads that do it; None: this thread does, each when its result is asked for.
+        ahead: pieces that are begun while the result of one is used.
+    """
+    if pool is None:
+        yield from map(work, items)
+        return
+    begun: deque[Future[_Result]] = deque()
+    try:
+        for item in items:
+            begun.append(pool.submit(work, item))
+            if len(begun) > ahead:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        for future in begun:
+            future.cancel()
 
 
 def segment_stride(segment: int, overlap: float) -> int:

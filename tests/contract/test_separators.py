@@ -11,25 +11,33 @@ from pipeline.config import PipelineConfig
 from pipeline.errors import Cancelled
 from pipeline.progress import CancelToken
 from pipeline.separators.base import Separator
+from pipeline.separators.compiled.engine import CompiledEngine
 from pipeline.separators.demucs import DemucsSeparator
 from pipeline.separators.hpss import HpssSeparator
 from tests.audio_files import music
-from tests.networks import SOURCES, hdemucs, htdemucs, loaded
+from tests.networks import SOURCES, hdemucs, htdemucs, loaded, plain_htdemucs, separator_of
 
 
 def bag() -> Separator:
     shares = [(1.0, 0.0, 1.0, 0.0), (0.0, 1.0, 0.0, 1.0)]
-    return DemucsSeparator(loaded([htdemucs(1), htdemucs(2)], shares), PipelineConfig(), SOURCES, "cpu")
+    return separator_of(loaded([htdemucs(1), htdemucs(2)], shares))
+
+
+def compiled(parallel: int) -> Separator:
+    model = loaded([plain_htdemucs()])
+    return DemucsSeparator(
+        model, PipelineConfig(), SOURCES, CompiledEngine(model.networks, "float32", parallel, parallel)
+    )
 
 
 BACKENDS: dict[str, Callable[[], Separator]] = {
     "hpss": HpssSeparator,
-    "htdemucs": lambda: DemucsSeparator(loaded([htdemucs()]), PipelineConfig(), SOURCES, "cpu"),
-    "hdemucs": lambda: DemucsSeparator(loaded([hdemucs()]), PipelineConfig(), SOURCES, "cpu"),
-    "htdemucs with shifts": lambda: DemucsSeparator(
-        loaded([htdemucs()]), PipelineConfig(shifts=2), SOURCES, "cpu"
-    ),
+    "htdemucs": lambda: separator_of(loaded([htdemucs()])),
+    "hdemucs": lambda: separator_of(loaded([hdemucs()])),
+    "htdemucs with shifts": lambda: separator_of(loaded([htdemucs()]), PipelineConfig(shifts=2)),
     "a bag": bag,
+    "compiled": lambda: compiled(1),
+    "compiled, two segments at a time": lambda: compiled(2),
 }
 
 

@@ -14,24 +14,21 @@ from pipeline.checkpoint import Checkpoint
 from pipeline.config import PipelineConfig
 from pipeline.progress import CancelToken, Progress, ProgressEvent
 from pipeline.separators.base import Separator
-from pipeline.separators.demucs import DemucsSeparator
 from pipeline.separators.hpss import HpssSeparator
 from tests.audio_files import music
-from tests.networks import SOURCES, hdemucs, htdemucs, loaded
+from tests.networks import hdemucs, htdemucs, loaded, separator_of
 
 BINDING = {"input_sha256": "a" * 64}
 
 
 def demucs(overlap: float = 0.25, shifts: int = 0) -> Separator:
     config = PipelineConfig(overlap=overlap, shifts=shifts)
-    return DemucsSeparator(loaded([htdemucs()]), config, SOURCES, "cpu")
+    return separator_of(loaded([htdemucs()]), config)
 
 
 def bag() -> Separator:
     shares = [(1.0, 0.0, 1.0, 0.0), (0.5, 1.0, 0.0, 1.0)]
-    return DemucsSeparator(
-        loaded([htdemucs(1), hdemucs(2)], shares), PipelineConfig(shifts=2), SOURCES, "cpu"
-    )
+    return separator_of(loaded([htdemucs(1), hdemucs(2)], shares), PipelineConfig(shifts=2))
 
 
 BACKENDS: dict[str, Callable[[], Separator]] = {

@@ -13,31 +13,30 @@ from pipeline.checkpoint_format import complete_identity
 from pipeline.config import PipelineConfig
 from pipeline.progress import CancelToken
 from pipeline.separators.base import Separator
-from pipeline.separators.demucs import DemucsSeparator
 from pipeline.separators.hpss import HpssSeparator
 from tests.audio_files import music
-from tests.networks import SOURCES, hdemucs, htdemucs, loaded
+from tests.networks import SOURCES, hdemucs, htdemucs, loaded, separator_of
 
 BINDING = {"input_sha256": "a" * 64}
 AUDIO = Audio(music(4.0, 8000), 8000)
 
 
 def network() -> Separator:
-    return DemucsSeparator(loaded([htdemucs()]), PipelineConfig(), SOURCES, "cpu")
+    return separator_of(loaded([htdemucs()]))
 
 
 def one_for_each(*stems: str, shifts: int = 0) -> Separator:
     """A bag like htdemucs_ft: a network of its own for every stem."""
     shares = [tuple(float(i == stem) for i in range(4)) for stem in range(4)]
     networks = [htdemucs(seed) for seed in range(4)]
-    return DemucsSeparator(loaded(networks, shares), PipelineConfig(shifts=shifts), stems or SOURCES, "cpu")
+    return separator_of(loaded(networks, shares), PipelineConfig(shifts=shifts), stems or SOURCES)
 
 
 def two_parts() -> Separator:
     """Stems of two groups of networks, mixed in their order."""
     shares = [(1.0, 0.0, 1.0, 0.0), (0.5, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 1.0)]
     networks = [htdemucs(1), hdemucs(2), htdemucs(3)]
-    return DemucsSeparator(loaded(networks, shares), PipelineConfig(shifts=1), SOURCES, "cpu")
+    return separator_of(loaded(networks, shares), PipelineConfig(shifts=1))
 
 
 BACKENDS: dict[str, Callable[[], Separator]] = {

@@ -8,25 +8,23 @@ import pytest
 
 from pipeline.audio import Audio, FloatArray
 from pipeline.checkpoint import Checkpoint
-from pipeline.config import PipelineConfig
 from pipeline.layout import fold_matrix, speakers_of
 from pipeline.preview import open_preview
 from pipeline.progress import CancelToken
 from pipeline.separators.base import Separator
-from pipeline.separators.demucs import DemucsSeparator
 from pipeline.separators.hpss import HpssSeparator
 from tests.audio_files import music
-from tests.networks import SAMPLE_RATE, SOURCES, htdemucs, loaded
+from tests.networks import SAMPLE_RATE, htdemucs, loaded, separator_of
 
 
 def demucs() -> Separator:
-    return DemucsSeparator(loaded([htdemucs()]), PipelineConfig(), SOURCES, "cpu")
+    return separator_of(loaded([htdemucs()]))
 
 
 def bag() -> Separator:
     """Two networks that are independent of each other: each has a checkpoint of its own."""
     shares = [(1.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 1.0)]
-    return DemucsSeparator(loaded([htdemucs(1), htdemucs(2)], shares), PipelineConfig(), SOURCES, "cpu")
+    return separator_of(loaded([htdemucs(1), htdemucs(2)], shares))
 
 
 def begin(separator: Separator, mix: Audio, folder: Path) -> Iterator[FloatArray]:

@@ -11,9 +11,9 @@ from demucs.apply import BagOfModels, apply_model
 from pipeline.audio import Audio
 from pipeline.config import PipelineConfig
 from pipeline.progress import CancelToken
-from pipeline.separators.demucs import DemucsSeparator, fused_attention
 from pipeline.separators.segments import NormalisedMix, lockstep, skip
-from tests.networks import SOURCES, hdemucs, htdemucs, loaded
+from pipeline.separators.torch_engine import fused_attention
+from tests.networks import hdemucs, htdemucs, loaded, separator_of
 
 
 def mix(seconds: float = 1.3) -> Audio:
@@ -26,10 +26,11 @@ def ours(
     networks: list[torch.nn.Module], shares: list[tuple[float, ...]], audio: Audio, config: PipelineConfig
 ) -> torch.Tensor:
     """Normalised estimates, float32 (stems, channels, samples)."""
-    separator = DemucsSeparator(loaded(networks, shares), config, SOURCES, "cpu")
     heard = NormalisedMix(audio, ((0, 1),))
     with torch.inference_mode():
-        blocks = list(separator._estimates(heard, lambda _: None, CancelToken()))
+        blocks = list(
+            separator_of(loaded(networks, shares), config)._estimates(heard, lambda _: None, CancelToken())
+        )
     return torch.from_numpy(np.concatenate(blocks, axis=-1)[0])
 
 

@@ -1,0 +1,77 @@
+"""Between waveform and spectrum as HTDemucs takes them, in the order in memory that compiled networks want.
+
+A spectrum is float32 (frequencies, frames, rows) with interleaved real and imaginary parts as rows: "complex
+as channels", channels last. The frequencies come first in memory: the transforms run along the outer axis,
+and neither they nor the network have to turn 44 MB around.
+
+The arithmetic is that of `demucs.htdemucs.HTDemucs._spec` and ``_ispec``: Hann windows of ``n_fft`` samples
+every quarter of it, orthonormal transforms, without the highest frequency, and without the frames that a
+segment's borders share with its surroundings.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.fft
+
+from pipeline.audio import FloatArray
+
+
+def spectrum_frames(samples: int, n_fft: int) -> int:
+    """Frames of the spectrum of a segment."""
+    return -(-samples // (n_fft // 4))
+
+
+def to_spectrum(wave: FloatArray, n_fft: int) -> FloatArray:
+    """Transform a segment.
+
+    Args:
+        wave: float32 (channels, samples), longer than a window.
+        n_fft: samples of a window.
+
+    Returns:
+        float32 (n_fft / 2, frames, 2 * channels).
+    """
+    hop, frames = n_fft // 4, spectrum_frames(wave.shape[-1], n_fft)
+    # demucs reflects by 1.5 hops, transforms with two hops more on either side, and drops two frames there:
+    # what is left begins at the reflection's first sample.
+    lead = hop // 2 * 3
+    missing = (frames + 3) * hop - lead - wave.shape[-1]
+    padded = np.pad(wave, ((0, 0), (lead, missing)), mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, n_fft, axis=-1)[:, ::hop]
+    weighed = windows.transpose(2, 1, 0) * _hann(n_fft)[:, None, None]
+    spectrum = scipy.fft.rfft(weighed, axis=0, norm="ortho")[:-1]
+    return np.ascontiguousarray(spectrum).view(np.float32)
+
+
+def to_wave(spectrum: FloatArray, samples: int) -> FloatArray:
+    """Transform spectra back.
+
+    Args:
+        spectrum: float32 (n_fft / 2, frames, 2 * rows).
+        samples: of the segment.
+
+    Returns:
+        float32 (rows, samples).
+    """
+    frames, n_fft = spectrum.shape[1], 2 * spectrum.shape[0]
+    hop = n_fft // 4
+    window = _hann(n_fft)
+    windows = scipy.fft.irfft(
+        np.ascontiguousarray(spectrum).view(np.complex64), n=n_fft, axis=0, norm="ortho"
+    )
+    total = np.zeros((hop, frames + 3, windows.shape[2]), dtype=np.float32)
+    # The same everywhere: demucs adds frames of zeros around, so the borders are divided by it too.
+    overlapping = (window**2).reshape(4, hop).sum(axis=0)
+    for quarter in range(4):
+        part = slice(quarter * hop, (quarter + 1) * hop)
+        weights = (window[part] / overlapping)[:, None, None]
+        total[:, quarter : quarter + frames] += windows[part] * weights
+    waves = np.ascontiguousarray(total.transpose(2, 1, 0)).reshape(windows.shape[2], -1)
+    lead = hop // 2 * 3
+    return waves[:, lead : lead + samples]
+
+
+def _hann(n: int) -> FloatArray:
+    """A periodic Hann window, float32 (n,)."""
+    return np.asarray(0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(n) / n), dtype=np.float32)

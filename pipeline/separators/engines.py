@@ -1,0 +1,101 @@
+"""Which engine computes a model's networks: the fastest that gives what the reference gives."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pipeline.config import PipelineConfig
+from pipeline.errors import MemoryExhausted
+from pipeline.separators.base import Engine
+from pipeline.separators.torch_engine import TorchEngine
+from pipeline.weights.cache import cache_folder
+
+if TYPE_CHECKING:
+    from pipeline.separators.compiled.engine import CompiledEngine
+    from pipeline.weights.load import LoadedModel
+
+logger = logging.getLogger(__name__)
+
+AGREEMENT_DB: Final = {"float32": 60.0, "bfloat16": 20.0}
+"""Signal over difference to the reference that a compiled model must reach on the test segment.
+
+Measured on music with htdemucs: 93 dB and more in float32, 35 to 47 dB in bfloat16. What falls below these
+is not rounding but a fault.
+"""
+_MOST_PARALLEL: Final = 4
+"""Each segment at work takes about 300 MB."""
+
+
+def choose_engine(loaded: LoadedModel, config: PipelineConfig, device: str) -> Engine:
+    """Make the engine for a job's precision and device.
+
+    What is compiled is compared with the reference first, once for each model on a machine.
+
+    Args:
+        loaded: the model.
+        config: its ``precision`` decides; ``threads`` and ``weights`` are read too.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        MemoryExhausted: the host or the device has no room for it.
+    """
+    if config.precision == "exact" or device != "cpu" or not _compiles(loaded):
+        return TorchEngine(loaded.networks, device)
+    import torch
+
+    from pipeline.separators.compiled.engine import CompiledEngine, best_precision
+
+    threads = torch.get_num_threads()
+    # Segments side by side wait for nobody; several networks share the memory one after the other.
+    parallel = min(threads, _MOST_PARALLEL) if len(loaded.networks) == 1 else 1
+    for precision in dict.fromkeys([best_precision(), "float32"]):
+        try:
+            engine = CompiledEngine(loaded.networks, precision, threads, parallel)
+            if _agrees(engine, loaded, cache_folder(config.weights)):
+                return engine
+        except MemoryExhausted:
+            raise
+        except RuntimeError as exc:  # OpenVINO has no class of its own.
+            logger.warning("%s cannot be compiled in %s: %s", loaded.spec.name, precision, str(exc)[:300])
+    return TorchEngine(loaded.networks, device)
+
+
+def _compiles(loaded: LoadedModel) -> bool:
+    try:
+        from pipeline.separators.compiled.graph import is_supported
+    except ImportError as exc:  # It has builds for fewer processors than torch.
+        logger.warning("compiled models are not available: %s", exc)
+        return False
+    return all(is_supported(network) for network in loaded.networks)
+
+
+def _agrees(engine: CompiledEngine, loaded: LoadedModel, folder: Path) -> bool:
+    """Whether an engine gives what the reference gives, as was found before on this machine or is now."""
+    from pipeline.separators.compiled.verify import agreement_db
+
+    seal = folder / f".verified-{_identity(engine, loaded)}"
+    if seal.exists():
+        return True
+    found_db = agreement_db(engine, TorchEngine(loaded.networks, "cpu"), loaded)
+    if found_db < AGREEMENT_DB[engine.precision]:
+        logger.error(
+            "%s compiled in %s is only within %.1f dB of the reference and is not used",
+            loaded.spec.name,
+            engine.precision,
+            found_db,
+        )
+        return False
+    try:
+        seal.touch()
+    except OSError as exc:  # A folder that cannot be written: it is compared at every start.
+        logger.info("%s: %s", seal, exc.strerror)
+    return True
+
+
+def _identity(engine: CompiledEngine, loaded: LoadedModel) -> str:
+    """Of everything that decides which kernels compute which numbers."""
+    parts = (loaded.content_sha256, engine.precision, *engine.environment())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

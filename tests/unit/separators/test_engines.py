@@ -1,0 +1,92 @@
+"""The fastest engine is taken, once it has shown that it gives what the reference gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.config import PipelineConfig, WeightsConfig
+from pipeline.separators import engines
+from pipeline.separators.compiled import engine as compiled
+from pipeline.separators.engines import choose_engine
+from pipeline.weights.load import LoadedModel
+from tests.networks import hdemucs, htdemucs, loaded, plain_htdemucs
+
+
+def config(folder: Path, precision: str = "balanced") -> PipelineConfig:
+    weights = WeightsConfig(cache_dir=folder)
+    return PipelineConfig.model_validate({"precision": precision, "weights": weights})
+
+
+@pytest.fixture
+def model() -> LoadedModel:
+    return loaded([plain_htdemucs()])
+
+
+def test_exact_is_the_reference(model: LoadedModel, tmp_path: Path) -> None:
+    engine = choose_engine(model, config(tmp_path, "exact"), "cpu")
+    assert (engine.name, engine.precision) == ("torch", "float32")
+
+
+@pytest.mark.parametrize("precision", ["balanced", "fast"])
+def test_others_are_compiled_in_what_the_processor_does_best(
+    precision: str, model: LoadedModel, tmp_path: Path
+) -> None:
+    engine = choose_engine(model, config(tmp_path, precision), "cpu")
+    assert (engine.name, engine.precision) == ("openvino", compiled.best_precision())
+
+
+@pytest.mark.parametrize("network", [hdemucs, htdemucs])
+def test_what_cannot_be_compiled_is_computed_by_the_reference(
+    network: type[torch.nn.Module], tmp_path: Path
+) -> None:
+    assert choose_engine(loaded([network(1)]), config(tmp_path), "cpu").name == "torch"
+
+
+def test_what_gives_other_stems_than_the_reference_is_not_used(
+    model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    build = compiled.build_graph
+    monkeypatch.setattr(compiled, "build_graph", lambda _: build(plain_htdemucs(seed=2)))
+    assert choose_engine(model, config(tmp_path), "cpu").name == "torch"
+    assert "is not used" in caplog.text
+    assert not list(tmp_path.iterdir())
+
+
+def test_float32_is_taken_where_bfloat16_disagrees(
+    model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "AGREEMENT_DB", {"float32": 60.0, "bfloat16": 100.0})
+    monkeypatch.setattr(compiled, "best_precision", lambda: "bfloat16")
+    engine = choose_engine(model, config(tmp_path), "cpu")
+    assert (engine.name, engine.precision) == ("openvino", "float32")
+
+
+def test_what_cannot_be_built_on_this_machine_is_left_to_the_reference(
+    model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> object:
+        raise RuntimeError("unsupported instruction")
+
+    monkeypatch.setattr(compiled, "build_graph", fail)
+    assert choose_engine(model, config(tmp_path), "cpu").name == "torch"
+
+
+def test_a_model_is_compared_once_on_a_machine(
+    model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose_engine(model, config(tmp_path), "cpu")
+
+    def again(*_: object) -> float:
+        raise AssertionError("compared again")
+
+    monkeypatch.setattr("pipeline.separators.compiled.verify.agreement_db", again)
+    assert choose_engine(model, config(tmp_path), "cpu").name == "openvino"
+
+
+def test_a_folder_that_cannot_be_written_is_no_obstacle(model: LoadedModel, tmp_path: Path) -> None:
+    gone = tmp_path / "missing"
+    assert choose_engine(model, config(gone), "cpu").name == "openvino"
+    assert not gone.exists()
