@@ -100,7 +100,7 @@ def worker(
         from api.app import prepare
         from api.audit import Audit
         from api.database import open_database
-        from api.jobs.capacity import memory_allows, threads_a_worker, usable_cores
+        from api.jobs.capacity import memory_allows, threads_a_worker
         from api.jobs.heartbeat import WorkerConfig
         from api.jobs.model import Job
         from api.jobs.pulse import beating
@@ -110,6 +110,7 @@ def worker(
         from api.jobs.workers import Presence, WorkerRegister
         from api.security.secret import load_secret
         from api.settings import MIB, pipeline_defaults
+        from pipeline.parallel import usable_cores
         from pipeline.separators.registry import WarmModel
         from pipeline.weights.registry import get_model_spec
 

@@ -1,12 +1,14 @@
-"""Separation against the ``demucs`` command line: quality, time and memory, side by side in one run.
+"""Separation beside demucs: quality, time and memory, side by side in one run.
 
-    python -m bench.separation [--songs DIR] [--json]
+    python -m bench.separation [--songs DIR] [--minutes 4] [--programs demucs,exact,balanced,fast] [--json]
 
-For every song both programs run as processes of their own, one after the other, with the same weights, the
-same settings (shifts 0, overlap 0.25) and the same output format (WAV, 32-bit float, which neither of them
-scales or clips); times are wall clock from start to end, set-up included. SDR = 10 log10(|s|^2 / |s - e|^2)
-over the whole clip, in dB. Songs: a folder of folders with ``mixture.flac`` and one file a true stem; a name
-such as ``bass+drums`` stands for a sum.
+First every program separates every song whose true stems are known: SDR = 10 log10(|s|^2 / |s - e|^2) over
+the whole clip, in dB. Then each separates one song of a given length, made of the others: that is timed.
+A program runs in a process of its own, with its model loaded and used once before (see bench/programs.py);
+they take turns on each song, so that what else the machine does meets all of them.
+
+Songs: a folder of folders with ``mixture.flac`` and one file a true stem; a name such as ``bass+drums``
+stands for a sum.
 """
 
 from __future__ import annotations
@@ -14,17 +16,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from time import monotonic
+from typing import Any
 
 import numpy as np
 import soundfile
 
+from bench.programs import PROGRAMS
 from pipeline.config import WeightsConfig
 from pipeline.weights.fetch import ensure
 from pipeline.weights.registry import get_model_spec
@@ -32,57 +33,18 @@ from pipeline.weights.registry import get_model_spec
 ROOT = Path(__file__).parent.parent
 SONGS = ROOT.parent / "shared" / "eval" / "separation"
 STEMS = ("drums", "bass", "other", "vocals")
+RATE = 44100
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One program on one song.
-
-    Attributes:
-        wall_s: seconds from start to end.
-        cpu_s: seconds of processor time.
-        peak_mb: largest resident memory, MB.
-        sdr_db: by stem group.
-    """
-
-    wall_s: float
-    cpu_s: float
-    peak_mb: float
-    sdr_db: dict[str, float]
-
-
-def timed(argv: list[str | Path], environment: dict[str, str]) -> tuple[float, float, float]:
-    """Run a program: wall seconds, processor seconds, peak MB."""
-    start = monotonic()
-    process = subprocess.Popen(
-        [str(a) for a in argv], cwd=ROOT, env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{argv} failed:\n{said.decode(errors='replace')[-2000:]}")
-    return monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
-
-
-def ours(mixture: Path, folder: Path, weights: Path) -> Measured:
-    """Run this product's command line."""
-    argv: list[str | Path] = [sys.executable, "-m", "pipeline", mixture, "--out", folder]
-    argv += ["--format", "wav32f", "--estimators", "none"]
-    cost = timed(argv, {"WEIGHTS_DIR": str(weights), "WEIGHTS_OFFLINE": "1"})
-    (stems,) = folder.glob("*/stems")
-    return Measured(*cost, score(mixture.parent, stems))
-
-
-def theirs(mixture: Path, folder: Path, repo: Path) -> Measured:
-    """Run the demucs command line."""
-    argv: list[str | Path] = [sys.executable, "-m", "demucs", "--repo", repo, "-n", "htdemucs"]
-    argv += ["--shifts", "0", "--float32", "--clip-mode", "none", "-o", folder, mixture]
-    cost = timed(argv, {})
-    (stems,) = folder.glob("htdemucs/*")
-    return Measured(*cost, score(mixture.parent, stems))
+def measured(program: str, song: Path, out: Path, weights: Path) -> dict[str, Any]:
+    """Run one program on one song: wall_s, cpu_s, peak_mb, and the folder of the stems."""
+    out.mkdir(parents=True)
+    argv = [sys.executable, "-m", "bench.programs", program, song, out, "--weights", weights]
+    done = subprocess.run([str(a) for a in argv], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{program} failed:\n{done.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def score(truth: Path, stems: Path) -> dict[str, float]:
@@ -104,85 +66,81 @@ def read(path: Path) -> np.ndarray:
     return samples
 
 
-def demucs_repo(weights: Path, folder: Path) -> Path:
-    """Give the demucs command line the verified weights, as a model folder of its own kind."""
-    import torch
-    from demucs.states import get_state
-
-    from pipeline.weights.load import read_network
-
-    network = read_network(weights)
-    args, kwargs = network._init_args_kwargs
-    package = {"klass": type(network), "args": args, "kwargs": kwargs, "state": get_state(network, None)}
-    torch.save(package, folder / f"{weights.stem}.th")
-    (folder / "htdemucs.yaml").write_text(f"models: ['{weights.stem}']\n")
-    return folder
+def song_of(minutes: float, mixtures: list[Path], path: Path) -> Path:
+    """Write a recording of a given length, of others one after the other."""
+    left = int(minutes * 60 * RATE)
+    with soundfile.SoundFile(path, "w", RATE, 2, subtype="PCM_16") as file:
+        while left:
+            for mixture in mixtures:
+                samples, rate = soundfile.read(mixture, dtype="float32", always_2d=True)
+                assert rate == RATE, mixture
+                part = np.repeat(samples, 3 - samples.shape[1], axis=1)[:left, :2]
+                file.write(part)
+                left -= len(part)
+    return path
 
 
 def main() -> None:
-    """Run both on every song and print the table."""
+    """Run everything and print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--songs", type=Path, default=SONGS)
+    parser.add_argument("--minutes", type=float, default=4.0)
+    parser.add_argument("--programs", default=",".join(PROGRAMS))
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    programs = args.programs.split(",")
     songs = sorted(path.parent for path in args.songs.glob("*/mixture.flac"))
     if not songs:
         sys.exit(f"There are no songs in {args.songs}: give a folder with --songs.")
     folder = Path(os.environ["WEIGHTS_DIR"]) if "WEIGHTS_DIR" in os.environ else None
     (weights,) = ensure(get_model_spec("htdemucs"), WeightsConfig(cache_dir=folder))
-    rows = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        repo = Path(scratch, "repo")
-        repo.mkdir()
-        demucs_repo(weights, repo)
+    quality: dict[str, dict[str, dict[str, float]]] = {}
+    speed: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
         for song in songs:
-            mixture = song / "mixture.flac"
-            pair = {
-                "ours": ours(mixture, Path(scratch, song.name, "ours"), weights.parent),
-                "demucs": theirs(mixture, Path(scratch, song.name, "theirs"), repo),
-            }
-            rows[song.name] = {name: asdict(measured) for name, measured in pair.items()}
-            if not args.json:
-                show(song.name, **pair)
+            for program in programs:
+                found = measured(program, song / "mixture.flac", scratch / song.name / program, weights)
+                quality.setdefault(song.name, {})[program] = score(song, Path(found["stems"]))
+        long = song_of(args.minutes, [song / "mixture.flac" for song in songs], scratch / "song.wav")
+        for program in programs:
+            speed[program] = measured(program, long, scratch / "long" / program, weights)
     if args.json:
-        print(json.dumps(rows, indent=1))
-    else:
-        summarise(rows)
+        print(json.dumps({"quality": quality, "speed": speed}, indent=1))
+        return
+    show_quality(quality, programs)
+    show_speed(speed, args.minutes)
 
 
-def show(song: str, ours: Measured, demucs: Measured) -> None:
-    """Print one song."""
-    print(f"{song}")
-    for label, field, unit in (
-        ("wall", "wall_s", "s"),
-        ("processor", "cpu_s", "s"),
-        ("peak memory", "peak_mb", "MB"),
-    ):
-        a, b = getattr(ours, field), getattr(demucs, field)
-        print(f"  {label:<16} ours {a:9.2f} {unit:<2}  demucs {b:9.2f} {unit:<2}  ratio {a / b:6.3f}")
-    for stem, db in ours.sdr_db.items():
-        other = demucs.sdr_db[stem]
-        print(f"  SDR {stem:<12} ours {db:9.3f} dB  demucs {other:9.3f} dB  difference {db - other:+.3f} dB")
+def show_quality(quality: dict[str, dict[str, dict[str, float]]], programs: list[str]) -> None:
+    """Print SDR, and how far each program is from the first."""
+    print("SDR in dB".ljust(44) + "".join(program.rjust(20) for program in programs))
+    gaps: dict[str, list[float]] = {program: [] for program in programs}
+    for song, by_program in quality.items():
+        for stem, first in by_program[programs[0]].items():
+            cells = []
+            for program in programs:
+                gap = by_program[program][stem] - first
+                gaps[program].append(gap)
+                cells.append(f"{first + gap:11.3f} ({gap:+.3f})")
+            print(f"  {song} {stem}".ljust(44) + "".join(cell.rjust(20) for cell in cells))
+    for label, of in (("mean difference", np.mean), ("worst", min)):
+        print(f"  {label}".ljust(44) + "".join(f"{of(gaps[program]):+.3f}".rjust(20) for program in programs))
 
 
-def summarise(rows: dict[str, dict[str, dict]]) -> None:
-    """Print the totals."""
-    wall = {who: sum(r[who]["wall_s"] for r in rows.values()) for who in ("ours", "demucs")}
-    peak = {who: max(r[who]["peak_mb"] for r in rows.values()) for who in ("ours", "demucs")}
-    worst = max(
-        abs(db - r["demucs"]["sdr_db"][stem])
-        for r in rows.values()
-        for stem, db in r["ours"]["sdr_db"].items()
-    )
-    ratio = wall["ours"] / wall["demucs"]
-    print(
-        f"all songs: wall {wall['ours']:.1f} s against {wall['demucs']:.1f} s, ratio {ratio:.3f}; "
-        f"peak {peak['ours']:.0f} MB against {peak['demucs']:.0f} MB; largest SDR difference {worst:.3f} dB"
-    )
+def show_speed(speed: dict[str, dict[str, Any]], minutes: float) -> None:
+    """Print times and memory, and how many times faster each program is than the first."""
+    first = next(iter(speed.values()))
+    print(f"\n{minutes:g} minutes, warm      wall     times faster   processor    peak memory")
+    for program, cost in speed.items():
+        faster = first["wall_s"] / cost["wall_s"]
+        print(
+            f"  {program:<16}{cost['wall_s']:9.1f} s {faster:11.2f} {cost['cpu_s']:12.1f} s"
+            f" {cost['peak_mb']:11.0f} MB"
+        )
 
 
 if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     main()

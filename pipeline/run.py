@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -36,6 +38,7 @@ from pipeline.manifest import (
     Separation,
     StageRecord,
 )
+from pipeline.parallel import in_order, usable_cores
 from pipeline.progress import CancelToken, Progress
 from pipeline.scratch import ScratchWriter
 from pipeline.separators.base import Separator
@@ -230,7 +233,7 @@ def _separate(job: _Job, mix: Audio, checkpoint: Checkpoint | None) -> tuple[Sep
 
 
 def _estimate(job: _Job, mix: Audio, separated: Separated) -> Analysis:
-    recording = Recording(mix, separated.made)
+    recording = Recording(mix, separated.made, job.work.scratch)
     found: dict[str, Annotation] = {}
     results: dict[str, Annotation | Failed] = {}
     for done, estimator in enumerate(job.estimators):
@@ -254,32 +257,41 @@ def _failed(estimator: Estimator, exc: Exception) -> Failed:
 
 def _encode(job: _Job, separated: Separated) -> tuple[list[Artifact], float]:
     gain = _shared_gain(job, separated.peak)
-    gain_db = 20.0 * math.log10(gain)
-    total = len(separated.published) * len(job.formats)
     artifacts: list[Artifact] = []
-    for name, audio in separated.published.items():
-        loudness = measure(audio)
-        for fmt in job.formats:
-            path = job.work.stems / f"{name}.{fmt.extension}"
-            written = encode(audio, path, fmt, gain=gain, cancel=job.cancel)
-            artifacts.append(
-                Artifact(
-                    name=name,
-                    kind="residual" if name == RESIDUAL else "stem",
-                    path=f"stems/{path.name}",
-                    format=fmt.name,
-                    bytes=written.bytes,
-                    sha256=written.sha256,
-                    duration_s=written.samples / written.sample_rate,
-                    samples=written.samples,
-                    sample_rate=written.sample_rate,
-                    channels=audio.channels,
-                    loudness_lufs=_shifted(loudness.integrated_lufs, gain_db),
-                    true_peak_dbtp=_shifted(loudness.true_peak_dbtp, gain_db),
-                )
+    threads = min(job.config.threads or usable_cores(), len(separated.published))
+    with ThreadPoolExecutor(threads, thread_name_prefix="encode") as pool:
+        stems = separated.published.items()
+        for done, files in enumerate(in_order(partial(_encode_stem, job, gain), stems, pool, threads), 1):
+            artifacts += files
+            job.progress.step(done / len(stems))
+    return artifacts, 20.0 * math.log10(gain)
+
+
+def _encode_stem(job: _Job, gain: float, stem: tuple[str, Audio]) -> list[Artifact]:
+    name, audio = stem
+    gain_db = 20.0 * math.log10(gain)
+    loudness = measure(audio)
+    artifacts = []
+    for fmt in job.formats:
+        path = job.work.stems / f"{name}.{fmt.extension}"
+        written = encode(audio, path, fmt, gain=gain, cancel=job.cancel)
+        artifacts.append(
+            Artifact(
+                name=name,
+                kind="residual" if name == RESIDUAL else "stem",
+                path=f"stems/{path.name}",
+                format=fmt.name,
+                bytes=written.bytes,
+                sha256=written.sha256,
+                duration_s=written.samples / written.sample_rate,
+                samples=written.samples,
+                sample_rate=written.sample_rate,
+                channels=audio.channels,
+                loudness_lufs=_shifted(loudness.integrated_lufs, gain_db),
+                true_peak_dbtp=_shifted(loudness.true_peak_dbtp, gain_db),
             )
-            job.progress.step(len(artifacts) / total)
-    return artifacts, gain_db
+        )
+    return artifacts
 
 
 def _shared_gain(job: _Job, peak: float) -> float:

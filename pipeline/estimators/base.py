@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from pipeline.audio import Audio, FloatArray
 from pipeline.manifest import Annotation
 from pipeline.resample import resample
+from pipeline.scratch import ScratchWriter
 
 ANALYSIS_RATE = 22050
 """Sample rate in Hz that the frame-based estimators work at: librosa's own default."""
@@ -21,38 +23,50 @@ class Recording:
     Args:
         mix: the recording.
         stems: the separated parts by name; empty when nothing was separated.
+        scratch: folder for the views; whoever calls removes it.
     """
 
-    def __init__(self, mix: Audio, stems: Mapping[str, Audio]) -> None:
+    def __init__(self, mix: Audio, stems: Mapping[str, Audio], scratch: Path) -> None:
         self.mix = mix
         self.stems = stems
-        self._mono: dict[str, FloatArray] = {}
+        self._scratch = scratch
+        self._mono: dict[str, Audio] = {}
 
-    def mono(self, source: str, sample_rate: int = ANALYSIS_RATE) -> FloatArray:
-        """Mono view of a source.
+    def mono(self, source: str, sample_rate: int = ANALYSIS_RATE) -> Audio:
+        """Mono view of a source, on disk as all that is as long as the recording.
 
         Args:
             source: ``mix``, a stem, or several stems joined with ``+``.
             sample_rate: Hz of the result.
 
         Returns:
-            float32 (samples,): mean over channels, summed over the named stems. Do not modify.
+            One channel: the mean over channels, summed over the named stems.
+
+        Raises:
+            DiskFull: no space left.
         """
         key = f"{source}@{sample_rate}"
         if key not in self._mono:
             parts = [self.mix] if source == "mix" else [self.stems[name] for name in source.split("+")]
-            self._mono[key] = _mono(parts, sample_rate)
+            with ScratchWriter(self._scratch / f"mono-{key}.f32", 1) as writer:
+                for block in _mono(parts, sample_rate):
+                    writer.write(block)
+                self._mono[key] = writer.audio(sample_rate)
         return self._mono[key]
 
 
-def _mono(parts: list[Audio], sample_rate: int) -> FloatArray:
+def _mono(parts: list[Audio], sample_rate: int) -> Iterator[FloatArray]:
     first = parts[0]
     summed = (
         np.sum(blocks, axis=0).mean(axis=0, keepdims=True)
         for blocks in zip(*(part.blocks() for part in parts), strict=True)
     )
-    pieces = list(resample(summed, first.sample_rate, sample_rate, first.length))
-    return np.concatenate(pieces, axis=1)[0] if pieces else np.zeros(0, dtype=np.float32)
+    return resample(summed, first.sample_rate, sample_rate, first.length)
+
+
+def energy(audio: Audio) -> float:
+    """Sum of the squares of all samples."""
+    return sum(float(np.square(block, dtype=np.float64).sum()) for block in audio.blocks())
 
 
 class Estimator(Protocol):

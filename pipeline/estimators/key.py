@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import rfft
 
-from pipeline.audio import FloatArray
+from pipeline.audio import Audio, FloatArray
 from pipeline.estimators.base import ANALYSIS_RATE, Recording
 from pipeline.manifest import Annotation, Key, KeyCandidate
 
@@ -105,20 +105,20 @@ def _source(stems: Mapping[str, object]) -> str:
     return "+".join(name for name in stems if name != "drums" and not name.startswith("no_"))
 
 
-def _pitch_classes(samples: FloatArray) -> tuple[FloatCurve, float]:
+def _pitch_classes(audio: Audio) -> tuple[FloatCurve, float]:
     """How strongly every pitch class sounds over the whole signal, cent by cent.
 
     Each frame counts by the root of its strength, so that a loud chorus does not outvote the rest.
 
     Args:
-        samples: float32 (samples,) mono at `ANALYSIS_RATE`.
+        audio: one channel at `ANALYSIS_RATE`.
 
     Returns:
         float64 (1200,) strength, bin 0 at A = 440 Hz; and the sum of the squares of all that was
         added, from which `_tuning` tells pitch from chance.
     """
     cents, noise = np.zeros(CENTS), 0.0
-    for frames in _spectra(samples):
+    for frames in _spectra(audio):
         lowest, highest = (int(hz * WINDOW / ANALYSIS_RATE) for hz in (LOWEST_HZ, HIGHEST_HZ))
         left, here, right = (frames[:, lowest + d : highest + d] for d in (-1, 0, 1))
         floor = FAINTEST_PARTIAL * frames.max(axis=1, keepdims=True) + _TINY
@@ -138,15 +138,14 @@ def _pitch_classes(samples: FloatArray) -> tuple[FloatCurve, float]:
     return cents, noise
 
 
-def _spectra(samples: FloatArray) -> Iterator[FloatArray]:
+def _spectra(audio: Audio) -> Iterator[FloatArray]:
     """Walk through magnitude spectra: float32 (<= _FRAMES_PER_BLOCK, WINDOW / 2 + 1)."""
     window = np.hanning(WINDOW).astype(np.float32)
     step = _FRAMES_PER_BLOCK * HOP
-    for start in range(0, len(samples), step):
-        piece = samples[max(start - WINDOW // 2, 0) : start + step + WINDOW // 2 - HOP]
-        before = max(WINDOW // 2 - start, 0)
-        padded = np.pad(piece, (before, max(WINDOW - before - len(piece), 0)))
-        yield np.abs(rfft(np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP] * window, axis=1))
+    for start in range(0, audio.length, step):
+        stop = max(min(start + step + WINDOW // 2 - HOP, audio.length), start + WINDOW // 2)
+        samples = audio.window(start - WINDOW // 2, stop)[0]
+        yield np.abs(rfft(np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP] * window, axis=1))
 
 
 def _tuning(cents: FloatCurve, noise: float) -> tuple[float, float]:

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from scipy.fft import rfft
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
-from pipeline.audio import FloatArray
-from pipeline.estimators.base import ANALYSIS_RATE, Recording
+from pipeline.audio import Audio, FloatArray
+from pipeline.estimators.base import ANALYSIS_RATE, Recording, energy
 
 HOP, WINDOW = 220, 1024
 FRAME_RATE = ANALYSIS_RATE / HOP
@@ -84,22 +84,22 @@ def rhythm_onsets(recording: Recording) -> tuple[Onsets, str]:
 def _drums_audible(recording: Recording) -> bool:
     if "drums" not in recording.stems:
         return False
-    drums, mix = (float(np.square(recording.mono(name)).sum()) for name in ("drums", "mix"))
+    drums, mix = (energy(recording.mono(name)) for name in ("drums", "mix"))
     return drums > mix * 10 ** (DRUMS_AUDIBLE_DB / 10)
 
 
-def onsets(samples: FloatArray) -> Onsets:
+def onsets(audio: Audio) -> Onsets:
     """Compute onset strength by half-wave rectified log-mel flux.
 
     The curves do not depend on level: the signal is referred to its own RMS, and every moment to its
     surroundings, so that a quiet verse counts like a loud chorus. ``low`` has its full weight.
 
     Args:
-        samples: float32 (samples,) mono at `ANALYSIS_RATE`.
+        audio: one channel at `ANALYSIS_RATE`.
     """
-    frames = 1 + len(samples) // HOP if len(samples) else 0
+    frames = 1 + audio.length // HOP if audio.length else 0
     full, low = np.zeros(frames), np.zeros(frames)
-    level = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if frames else 0.0
+    level = float(np.sqrt(energy(audio) / audio.length)) if frames else 0.0
     if level < _SILENCE:
         return Onsets(full, low)
     filters, centres = _mel_filters()
@@ -108,7 +108,7 @@ def onsets(samples: FloatArray) -> Onsets:
     before = None
     for start in range(0, frames, _FRAMES_PER_BLOCK):
         stop = min(start + _FRAMES_PER_BLOCK, frames)
-        spectrum = np.abs(rfft(_frames(samples, start, stop) * window, axis=1))
+        spectrum = np.abs(rfft(_frames(audio, start, stop) * window, axis=1))
         bands = np.log1p(spectrum @ filters)
         previous = np.vstack([bands[:1] if before is None else before, bands[:-1]])
         rise = np.maximum(bands - previous, 0.0)
@@ -118,14 +118,11 @@ def onsets(samples: FloatArray) -> Onsets:
     return Onsets(_against_surroundings(full), _against_surroundings(low))
 
 
-def _frames(samples: FloatArray, start: int, stop: int) -> FloatArray:
+def _frames(audio: Audio, start: int, stop: int) -> FloatArray:
     """Frames ``start..stop``, each centred on a multiple of `HOP`: float32 (frames, WINDOW)."""
     first = start * HOP - WINDOW // 2
     last = (stop - 1) * HOP + WINDOW // 2
-    padded = np.pad(
-        samples[max(first, 0) : max(last, 0)], (max(-first, 0), max(last - max(len(samples), 0), 0))
-    )
-    return np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
+    return np.lib.stride_tricks.sliding_window_view(audio.window(first, last)[0], WINDOW)[::HOP]
 
 
 def _mel_filters() -> tuple[FloatArray, npt.NDArray[np.float64]]:

@@ -18,6 +18,7 @@ from pipeline.checkpoint import Checkpoint
 from pipeline.config import PipelineConfig
 from pipeline.errors import OptionInvalid
 from pipeline.layout import labelled, stereo_pairs
+from pipeline.parallel import in_order
 from pipeline.progress import CancelToken
 from pipeline.resample import resample
 from pipeline.scratch import ScratchWriter
@@ -25,7 +26,6 @@ from pipeline.separators.base import Engine
 from pipeline.separators.segments import (
     NormalisedMix,
     first_segment,
-    in_order,
     lockstep,
     overlap_add,
     padded_window,

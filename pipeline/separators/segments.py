@@ -7,9 +7,7 @@ segment reaches it, so memory is bounded by one segment.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
     import torch
 
 _Block = TypeVar("_Block", "torch.Tensor", FloatArray)
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 class NormalisedMix:
@@ -170,33 +166,6 @@ def overlap_add(
         summed = torch.nn.functional.pad(summed[..., ready:], (0, ready))
         weights = torch.nn.functional.pad(weights[ready:], (0, ready))
         left -= ready
-
-
-def in_order(
-    work: Callable[[_Item], _Result], items: Iterable[_Item], pool: Executor | None, ahead: int
-) -> Iterator[_Result]:
-    """Do several pieces of work at the same time and give their results in order.
-
-    Args:
-        work: to be done with each item.
-        items: taken one by one, as there is room.
-        pool: threads that do it; None: this thread does, each when its result is asked for.
-        ahead: pieces that are begun while the result of one is used.
-    """
-    if pool is None:
-        yield from map(work, items)
-        return
-    begun: deque[Future[_Result]] = deque()
-    try:
-        for item in items:
-            begun.append(pool.submit(work, item))
-            if len(begun) > ahead:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
-    finally:
-        for future in begun:
-            future.cancel()
 
 
 def segment_stride(segment: int, overlap: float) -> int:

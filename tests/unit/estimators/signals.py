@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +16,19 @@ RATE = 22050
 
 Signal = npt.NDArray[np.float64]
 
+_views = tempfile.TemporaryDirectory()
+"""Holds the mono views of all recordings, until the process ends."""
+
 
 def recording(mix: Signal, stems: Mapping[str, Signal] | None = None, rate: int = RATE) -> Recording:
     """Wrap signals, (samples,) or (channels, samples), as the estimators get them."""
-    return Recording(_audio(mix, rate), {name: _audio(stem, rate) for name, stem in (stems or {}).items()})
+    made = {name: _audio(stem, rate) for name, stem in (stems or {}).items()}
+    return seen(_audio(mix, rate), made)
+
+
+def seen(mix: Audio, stems: Mapping[str, Audio]) -> Recording:
+    """Wrap a mix and its stems as the estimators get them."""
+    return Recording(mix, stems, Path(tempfile.mkdtemp(dir=_views.name)))
 
 
 def _audio(signal: Signal, rate: int) -> Audio:

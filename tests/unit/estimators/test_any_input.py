@@ -5,9 +5,9 @@ import numpy.typing as npt
 import pytest
 
 from pipeline.audio import Audio
-from pipeline.estimators.base import Recording
 from pipeline.estimators.registry import select
 from pipeline.manifest import Annotation
+from tests.unit.estimators.signals import seen
 
 SIGNALS = ("silence", "noise", "impulse", "offset", "clipped", "faint", "one_sided")
 
@@ -31,7 +31,7 @@ def signal(kind: str, channels: int, samples: int) -> npt.NDArray[np.float32]:
 
 
 def estimate_all(mix: Audio, stems: dict[str, Audio]) -> dict[str, Annotation]:
-    recording, found = Recording(mix, stems), dict[str, Annotation]()
+    recording, found = seen(mix, stems), dict[str, Annotation]()
     for estimator in select(None):
         found[estimator.name] = estimator.estimate(recording, found)
     return found

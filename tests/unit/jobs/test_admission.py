@@ -16,7 +16,6 @@ from api.jobs.capacity import (
     predict_memory,
     predict_room,
     threads_a_worker,
-    usable_cores,
     workers_that_fit,
 )
 from api.jobs.folders import Folders
@@ -24,6 +23,7 @@ from api.jobs.sql_store import SqlJobStore
 from api.jobs.worker import attempt, work
 from pipeline.codec.probe import Probe
 from pipeline.config import Limits, PipelineConfig
+from pipeline.parallel import usable_cores
 from pipeline.progress import Progress
 from pipeline.weights.registry import get_model_spec
 from tests.audio_files import music, write_wav

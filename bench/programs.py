@@ -1,0 +1,111 @@
+"""The programs that are compared, each warm in its own process: `python -m bench.programs NAME SONG OUT`.
+
+The model is loaded and has separated a short piece before the clock starts. What is timed is a file in, four
+stems out as 32-bit float WAV, which no program scales or clips; ours write their manifest too. Prints JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import soundfile
+
+OURS = ("exact", "balanced", "fast")
+PROGRAMS = ("demucs", *OURS)
+
+Program = Callable[[Path, Path], Path]
+"""Separates a file into a folder, and says where the stems are."""
+
+
+def demucs(weights: Path, repo: Path) -> Program:
+    """The demucs command line at its defaults, but for its random shift: `demucs.separate.main`."""
+    from demucs.api import Separator
+    from demucs.audio import save_audio
+
+    demucs_repo(weights, repo)
+    separator = Separator(model="htdemucs", repo=repo, device="cpu", shifts=0, overlap=0.25, progress=False)
+
+    def separate(song: Path, out: Path) -> Path:
+        _, stems = separator.separate_audio_file(song)
+        for name, stem in stems.items():
+            save_audio(stem, str(out / f"{name}.wav"), separator.samplerate, clip="none", as_float=True)
+        return out
+
+    return separate
+
+
+def ours(precision: str, weights: Path) -> Program:
+    """This product, as its workers run it."""
+    from pipeline.config import PipelineConfig, WeightsConfig
+    from pipeline.run import run
+    from pipeline.separators.registry import WarmModel
+
+    where = WeightsConfig(cache_dir=weights.parent, offline=True)
+    config = PipelineConfig.model_validate(
+        {"precision": precision, "formats": ("wav32f",), "estimators": (), "weights": where}
+    )
+    warm = WarmModel()
+
+    def separate(song: Path, out: Path) -> Path:
+        manifest = run(song, out, config, warm=warm)
+        return out / manifest.job_id / "stems"
+
+    return separate
+
+
+def demucs_repo(weights: Path, folder: Path) -> None:
+    """Give demucs the verified weights, as a model folder of its own kind."""
+    import torch
+    from demucs.states import get_state
+
+    from pipeline.weights.load import read_network
+
+    network = read_network(weights)
+    args, kwargs = network._init_args_kwargs
+    package = {"klass": type(network), "args": args, "kwargs": kwargs, "state": get_state(network, None)}
+    torch.save(package, folder / f"{weights.stem}.th")
+    (folder / "htdemucs.yaml").write_text(f"models: ['{weights.stem}']\n")
+
+
+def processor_s() -> float:
+    """Seconds of processor time, of this process and those that it waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def main() -> None:
+    """Time one program on one song."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("program", choices=PROGRAMS)
+    parser.add_argument("song", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--weights", type=Path, required=True)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch, redirect_stdout(sys.stderr):
+        folder = Path(scratch)
+        build = demucs(args.weights, folder) if args.program == "demucs" else ours(args.program, args.weights)
+        noise = np.random.default_rng(0).standard_normal((44100, 2)) * 0.1
+        soundfile.write(folder / "short.wav", noise, 44100)
+        build(folder / "short.wav", folder)
+        began, used = monotonic(), processor_s()
+        stems = build(args.song, args.out)
+        wall_s, cpu_s = monotonic() - began, processor_s() - used
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    found = {"wall_s": wall_s, "cpu_s": cpu_s, "peak_mb": peak_mb, "stems": str(stems)}
+    os.write(1, json.dumps(found).encode())
+
+
+if __name__ == "__main__":
+    main()
