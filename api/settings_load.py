@@ -51,7 +51,7 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None = None) -> S
         if name.startswith(_OF_THE_UI):
             continue
         if name.startswith("PIPELINE_") and name not in VARIABLES and name not in _FILE_VARIABLES:
-            problems.append(f"{name}: there is no such setting{_nearest(name)}.")
+            problems.append(f"{name}: there is no such setting{_nearest(name)}")
     values: dict[str, Any] = {
         name: raw[variable_].strip() for variable_, name in VARIABLES.items() if variable_ in raw
     }
@@ -112,7 +112,7 @@ def _reason(exc: OSError | UnicodeDecodeError) -> str:
 
 def _nearest(name: str) -> str:
     near = difflib.get_close_matches(name, [*VARIABLES, *_FILE_VARIABLES], n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {near[0]}?" if near else "."
 
 
 def _line(error: Any, values: Mapping[str, Any]) -> str:

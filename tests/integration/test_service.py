@@ -92,6 +92,43 @@ def test_stems_are_served_with_ranges_tags_and_types(http: httpx.Client, finishe
     assert http.get(f"/jobs/{finished}/stems/piano").status_code == 404
 
 
+def test_what_can_be_served_of_a_range_is_and_the_rest_is_a_problem(
+    http: httpx.Client, finished: str
+) -> None:
+    path, whole = f"/jobs/{finished}/stems/vocals", http.get(f"/jobs/{finished}/stems/vocals")
+    size, etag = len(whole.content), whole.headers["ETag"]
+
+    def ask(value: str, **headers: str) -> httpx.Response:
+        return http.get(path, headers={"Range": value, **headers})
+
+    assert ask("bytes=-10").content == whole.content[-10:]
+    assert ask(f"bytes=0-9,{size}-").content == whole.content[:10]
+    several = ask("bytes=0-9,20-29")
+    assert (several.status_code, several.headers["Content-Type"][:21]) == (206, "multipart/byteranges;")
+    behind = ask(f"bytes={size}-")
+    assert (behind.status_code, behind.json()["code"]) == (416, "range_not_satisfiable")
+    assert behind.headers["Content-Range"] == f"bytes */{size}"
+    for nonsense in ("bytes=9-0", "bytes=a-b", "samples=0-9", "bytes"):
+        assert (ask(nonsense).status_code, ask(nonsense).content) == (200, whole.content)
+    assert ask("bytes=0-9", **{"If-Range": etag}).content == whole.content[:10]
+    assert ask(f"bytes={size}-", **{"If-Range": '"another"'}).content == whole.content
+    assert http.get(path, headers={"If-None-Match": "*"}).status_code == 304
+    manifest = http.get(f"/jobs/{finished}/manifest")
+    known = {"If-None-Match": manifest.headers["ETag"]}
+    assert http.get(f"/jobs/{finished}/manifest", headers=known).status_code == 304
+
+
+def test_a_job_that_has_ended_cannot_be_stopped(http: httpx.Client, finished: str) -> None:
+    answer = http.post(f"/jobs/{finished}/cancel")
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+
+
+def test_an_id_that_none_can_be_is_unknown(http: httpx.Client) -> None:
+    for path in ("/jobs/nothing", "/jobs/nothing/manifest", "/uploads/nothing"):
+        answer = http.get(path)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
+
+
 def test_the_archive_is_a_zip_of_everything(http: httpx.Client, finished: str) -> None:
     with zipfile.ZipFile(io.BytesIO(http.get(f"/jobs/{finished}/archive").content)) as archive:
         assert archive.testzip() is None
