@@ -220,6 +220,9 @@ def submit(
                 raise typer.Exit(EXIT_FAILED)
             if download is not None:
                 typer.echo(client.download(job.id, download))
+    except OSError as exc:  # The recording, or the folder of the result.
+        typer.echo(f"error: {exc.filename or 'file'}: {exc.strerror}", err=True)
+        raise typer.Exit(EXIT_FAILED) from exc
     except (ServiceProblem, httpx.TransportError) as exc:
         said = exc if isinstance(exc, ServiceProblem) else f"{url} does not answer. Is the service running?"
         typer.echo(f"error: {said}", err=True)

@@ -29,6 +29,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 _LOOK_AGAIN_S = 10.0
 _HEARTBEAT_S = 10
+_NOT_DELETED = tuple(status for status in JobStatus if status is not JobStatus.ERASED)
 
 
 def _dated(value: str) -> str:
@@ -52,8 +53,8 @@ def list_jobs(
     cursor: Annotated[str | None, Query(pattern=r"^[0-9a-f-]{36}$")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> JobPage:
-    """The caller's jobs, newest first."""
-    wanted = JobFilter(principal.owner, tuple(status) if status else None, q, since, until)
+    """The caller's jobs, newest first; those that were deleted only where `status` asks for them."""
+    wanted = JobFilter(principal.owner, tuple(status) if status else _NOT_DELETED, q, since, until)
     jobs = services.store.find(wanted, after=cursor, limit=limit + 1)
     return JobPage(
         jobs=[job_body(job, services.store) for job in jobs[:limit]],

@@ -68,6 +68,10 @@ def test_every_bad_setting_is_one_line() -> None:
     assert "PIPELINE_MODEL='nope': there is no model called 'nope'. Choose one of: htde" in "\n".join(lines)
 
 
+def test_what_is_set_for_another_part_of_the_product_is_no_mistake() -> None:
+    load_settings({"PIPELINE_URL": "http://localhost:8000", "PIPELINE_UI_TITLE": "Ours"})
+
+
 def test_what_follows_from_a_bad_folder_is_not_told() -> None:
     with pytest.raises(ValidationError):
         Settings(data_dir=7)
