@@ -2,6 +2,10 @@
 # which makes .venv ready and costs milliseconds once it is.
 
 PY := .venv/bin/python
+# Test files run side by side, one on each core; ARGS=-n0 runs them one after another.
+# One thread each: threads that share a core wait for one another at every layer.
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+ONE_THREAD := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 # Handed on through the environment, so that a song's name may hold blanks, quotes and dollars.
 export DEMO_FILE := $(value FILE)
 
@@ -22,11 +26,11 @@ run: setup ## Serve the API on port 8000 and the browser interface on 8501 (sett
 
 test: ## Run the tests, without those marked slow (ARGS="-k weights" narrows them)
 	@bash scripts/setup.sh weights tests
-	@$(PY) -m pytest -m "not slow" $(ARGS)
+	@$(ONE_THREAD) $(PY) -m pytest -m "not slow" $(SIDE_BY_SIDE) $(ARGS)
 
 test-all: ## Run every test
 	@bash scripts/setup.sh weights tests
-	@$(PY) -m pytest $(ARGS)
+	@$(ONE_THREAD) $(PY) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 check: lint types imports test ## Everything that must pass: lint, types, import rules, tests
 

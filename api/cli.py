@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -17,6 +18,7 @@ from api import cli_audit, cli_keys
 from api.cli_services import told
 from api.settings import Settings
 from api.settings_load import load_settings
+from pipeline.scratch import disk_errors
 
 app = typer.Typer(
     help="Serve the pipeline over HTTP, and look after the service.",
@@ -35,7 +37,8 @@ def _settings(log_file: str | None) -> Settings:
     from api.telemetry import configure_logging
 
     settings = load_settings(os.environ, Path(".env"))
-    settings.logs_dir.mkdir(parents=True, exist_ok=True)
+    with disk_errors(f"the folder {str(settings.logs_dir)!r}"):
+        settings.logs_dir.mkdir(parents=True, exist_ok=True)
     hidden = (settings.api_key, settings.secret_key, settings.database_url)
     configure_logging(
         settings.logging_level,
@@ -60,20 +63,19 @@ def serve() -> None:
         import uvicorn
 
         from api.app import create_app
-        from api.connections import Connection, raise_file_limit
+        from api.connections import Connection, listen, raise_file_limit
 
         settings = _settings("api")
         raise_file_limit()
+        # Before anything else: with a port that is taken no key is made, and none is shown in vain.
+        door = listen(settings.api_host, settings.api_port)
         application = create_app(settings)
-        shown = "localhost" if settings.api_host in ("0.0.0.0", "127.0.0.1") else settings.api_host  # noqa: S104
-        typer.echo(f"API      http://{shown}:{settings.api_port}      (docs: /docs)")
+        typer.echo(f"API      {_shown(settings.api_host, door.getsockname()[1])}      (docs: /docs)")
         if application.state.first_key:
             typer.echo(f"API key  {application.state.first_key}      (shown this once: keep it)")
         _stop_at_hangup()
-        uvicorn.run(
+        config = uvicorn.Config(
             application,
-            host=settings.api_host,
-            port=settings.api_port,
             http=Connection,
             root_path=settings.root_path,
             log_config=None,
@@ -84,6 +86,18 @@ def serve() -> None:
             # Open event streams must not hold up a stop for longer than the workers may take.
             timeout_graceful_shutdown=3,
         )
+        server = uvicorn.Server(config)
+        with suppress(KeyboardInterrupt):  # It has stopped by then.
+            server.run(sockets=[door])
+        if not server.started:
+            raise typer.Exit(EXIT_FAILED)
+
+
+def _shown(host: str, port: int) -> str:
+    """The address that a person on this machine uses."""
+    if host in ("0.0.0.0", "::", "127.0.0.1"):  # noqa: S104
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @app.command()
@@ -207,6 +221,9 @@ def submit(
                 raise typer.Exit(EXIT_FAILED)
             if download is not None:
                 typer.echo(client.download(job.id, download))
+    except OSError as exc:  # The recording, or the folder of the result.
+        typer.echo(f"error: {exc.filename or 'file'}: {exc.strerror}", err=True)
+        raise typer.Exit(EXIT_FAILED) from exc
     except (ServiceProblem, httpx.TransportError) as exc:
         said = exc if isinstance(exc, ServiceProblem) else f"{url} does not answer. Is the service running?"
         typer.echo(f"error: {said}", err=True)

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
+import socket
 import uuid
 from typing import Final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from api.errors import SettingsInvalid
 from api.problems import response_of, status_problem
 
 HEAD_S: Final = 20.0
 """Seconds that a client may take until the head of its request is here."""
 UNREAD_S: Final = 60.0
 """Seconds after which a client that takes nothing of its answer counts as gone."""
+
+
+_BACKLOG: Final = 2048
+"""Connections that the kernel takes while the service starts or is busy; uvicorn's default."""
 
 
 class Connection(H11Protocol):
@@ -94,6 +101,30 @@ class Connection(H11Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the address that the service is to listen on.
+
+    Args:
+        host: address, or a name of this machine.
+        port: 0: any that is free.
+
+    Raises:
+        SettingsInvalid: it is taken, or not this machine's.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, *_, address = min(found, key=lambda one: one[0])  # IPv4 where a name has both.
+        return socket.create_server(address, family=family, backlog=_BACKLOG)
+    except (OSError, UnicodeError) as exc:
+        # Python's own text repeats the address; names that are not found have numbers below zero.
+        number = exc.errno if isinstance(exc, OSError) else None
+        reason = os.strerror(number) if number is not None and number > 0 else "it is no name of a machine"
+        raise SettingsInvalid(
+            f"API_HOST, API_PORT: {host} port {port} cannot be listened on: {reason}.",
+            "Stop what uses it, or set another.",
+        ) from exc
 
 
 def raise_file_limit() -> None:

@@ -9,8 +9,10 @@ from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Engine, MetaData, create_engine, event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DisconnectionError
+
+from api.errors import SettingsInvalid
 
 metadata = MetaData(
     naming_convention={
@@ -44,8 +46,11 @@ def open_database(url: str, *, create: bool = True) -> Engine:
     Returns:
         An engine whose transactions begin as writers on SQLite, so that two of them wait for one another
         instead of failing half-way. With the execution option `ONLY_READS` they wait for nobody.
+
+    Raises:
+        SettingsInvalid: the URL is none, or of a database that nothing here can speak to.
     """
-    parsed = make_url(url)
+    parsed = _parsed(url)
     # hide_parameters: errors of the database end up in logs, and what is written may be secret.
     if parsed.get_backend_name() != "sqlite":
         return create_engine(parsed, pool_size=5, max_overflow=10, pool_pre_ping=True, hide_parameters=True)
@@ -57,6 +62,18 @@ def open_database(url: str, *, create: bool = True) -> Engine:
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _parsed(url: str) -> URL:
+    hint = "Leave it out for SQLite in DATA_DIR; docs/settings.md explains every setting."
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect().import_dbapi()
+    except ArgumentError as exc:  # Also of a name that no dialect has.
+        raise SettingsInvalid("DATABASE_URL: should be one of SQLAlchemy's, sqlite:///…", hint) from exc
+    except ImportError as exc:
+        raise SettingsInvalid(f"DATABASE_URL: its driver is not installed: {exc.name}.", hint) from exc
+    return parsed
 
 
 def _keep_to_file(engine: Engine, path: Path, *, create: bool) -> None:

@@ -14,6 +14,7 @@
         ├── PayloadTooLarge        payload_too_large
         ├── UnsupportedMedia       unsupported_media_type
         ├── LengthRequired         length_required
+        ├── RangeUnsatisfiable     range_not_satisfiable: the file ends before every range
         ├── Conflict               conflict: the job's state does not allow it
         ├── IdempotencyInFlight    idempotency_in_flight: the first request is still being handled
         ├── IdempotencyMismatch    idempotency_mismatch: same key, another payload
@@ -125,6 +126,20 @@ class LengthRequired(ServiceError):
     """The request must state its length."""
 
     code = "length_required"
+
+
+class RangeUnsatisfiable(ServiceError):
+    """The file ends before every range that was asked for.
+
+    Attributes:
+        size: bytes of the file.
+    """
+
+    code = "range_not_satisfiable"
+
+    def __init__(self, message: str, hint: str = "", *, size: int = 0) -> None:
+        super().__init__(message, hint)
+        self.size = size
 
 
 class Conflict(ServiceError):

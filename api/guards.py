@@ -18,7 +18,8 @@ from api.settings import Settings
 from api.uploads.protocol import TusProtocol
 
 _EXPOSED = (
-    "Location", "Retry-After", "X-Request-ID", "RateLimit", "RateLimit-Policy", "ETag", "Content-Disposition",
+    "Location", "Retry-After", "X-Request-ID", "X-Repeated", "RateLimit", "RateLimit-Policy",
+    "ETag", "Content-Disposition", "Accept-Ranges", "Content-Range",
     "Upload-Offset", "Upload-Length", "Upload-Metadata", "Upload-Expires", "Tus-Resumable", "Tus-Version",
     "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm",
 )  # fmt: skip

@@ -12,8 +12,8 @@ from api.security.access import ROUTE_SCOPES, Rule
 
 _SCHEMAS: Final = "#/components/schemas/"
 _KEYED: Final = (401, 403, 429, 503)
-_BODY: Final = (400, 413, 422)
-_UPLOAD: Final = (408, 415, 507)
+_BODY: Final = (400, 413, 415, 422)
+_UPLOAD: Final = (408, 507)
 _NAMED: Final = (404, 410)
 _ANYWHERE: Final = (*_KEYED, *_BODY, *_UPLOAD, *_NAMED, 409)
 _PROBLEM: Final = {MEDIA_TYPE: {"schema": {"$ref": _SCHEMAS + "Problem"}}}

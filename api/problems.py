@@ -49,6 +49,7 @@ STATUS: Mapping[type[PipelineError], int] = {
     service.PayloadTooLarge: 413,
     service.UnsupportedMedia: 415,
     service.LengthRequired: 411,
+    service.RangeUnsatisfiable: 416,
     service.Conflict: 409,
     service.IdempotencyInFlight: 409,
     service.IdempotencyMismatch: 422,
@@ -87,7 +88,7 @@ _OF_STATUS = {
     412: ("precondition_failed", "It has changed"),
     413: (service.PayloadTooLarge.code, "More bytes than allowed"),
     415: (service.UnsupportedMedia.code, "The body is of a type that this route does not read"),
-    416: ("range_not_satisfiable", "The file has no such range"),
+    416: (service.RangeUnsatisfiable.code, "The file has no such range"),
     422: (service.InvalidRequest.code, "The body or a parameter makes no sense"),
     429: (service.RateLimited.code, "Too many requests in a time"),
     500: ("internal_error", "The service failed"),
@@ -151,7 +152,7 @@ def problem_of(error: PipelineError, request_id: str) -> Problem:
 
 
 def headers_of(error: PipelineError) -> dict[str, str]:
-    """The headers that go with an error: when to try again, how to identify oneself."""
+    """The headers that go with an error: when to try again, how to identify oneself, how long a file is."""
     headers = {}
     status = status_of(type(error))
     after = getattr(error, "retry_after_s", None)
@@ -159,6 +160,8 @@ def headers_of(error: PipelineError) -> dict[str, str]:
         after = _LATER_S
     if after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(after)))
+    if isinstance(error, service.RangeUnsatisfiable):
+        headers["Content-Range"] = f"bytes */{error.size}"
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="audio-pipeline", ApiKey realm="audio-pipeline"'
     return headers
@@ -224,10 +227,27 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    places = {found["loc"][0] for found in error.errors()}
+    if places == {"path"}:
+        # An id that none can be is an id that there is not.
+        return error_response(
+            service.NotFound("There is nothing at this path.", "See /docs."), request_id_of(request.scope)
+        )
+    if "body" in places and _is_declared_otherwise(request):
+        refused = service.UnsupportedMedia(
+            "The body is not declared as JSON.", "Send it with Content-Type: application/json."
+        )
+        return error_response(refused, request_id_of(request.scope))
     found = _field_errors(error.errors())
     detail = f"{found[0].where}: {found[0].message}." if found else "The request makes no sense."
     problem = status_problem(422, request_id_of(request.scope), detail, "See /docs for what is expected.")
     return response_of(problem.model_copy(update={"errors": found}))
+
+
+def _is_declared_otherwise(request: Request) -> bool:
+    """Whether a request says that its body is something else than JSON, as curl does by itself."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind not in {"", "application/json"} and not kind.endswith("+json")
 
 
 async def _on_limit(request: Request, error: Exception) -> Response:

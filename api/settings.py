@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from limits import parse_many
 from pydantic import (
@@ -19,7 +20,10 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from api.host_names import is_host_pattern
+from pipeline.codec.formats import choose_formats
 from pipeline.config import Limits, PipelineConfig, WeightsConfig
+from pipeline.errors import ConfigError
+from pipeline.weights.registry import get_model_spec
 
 MIB = 1 << 20
 
@@ -31,6 +35,8 @@ UNPREFIXED = frozenset(
     ]
 )  # fmt: skip
 """Settings whose variable is their name in capitals; all others begin with ``PIPELINE_``."""
+
+_ORIGIN: Final = re.compile(r"https?://[^/\s?#]+")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -265,6 +271,32 @@ class Settings(BaseSettings):
                 raise ValueError("should read like POST /estimate=60/minute, GET /jobs=off")
             if _switched_off(rate) is not None:
                 _rate(rate.strip())
+        return value
+
+    @field_validator("model")
+    @classmethod
+    def _is_model(cls, value: str) -> str:
+        try:
+            return get_model_spec(value).name
+        except ConfigError as exc:
+            raise ValueError(f"{exc.message} {exc.hint}".removesuffix(".")) from exc
+
+    @field_validator("formats")
+    @classmethod
+    def _are_formats(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            choose_formats(value)
+        except ConfigError as exc:
+            raise ValueError(f"{exc.message} {exc.hint}".removesuffix(".")) from exc
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            # Browsers send no path and no blank (RFC 6454, section 6.2): another one would never be found.
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError("should read like https://ui.example.org, without a path")
         return value
 
     @field_validator("url_hosts")

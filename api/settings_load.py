@@ -18,6 +18,7 @@ from api.settings import Settings, variable
 _HINT = "docs/settings.md explains every setting."
 _MAX_SECRET_BYTES = 1 << 16
 _SHOWN = 60
+_OF_SUBMIT = "PIPELINE_URL"  # where `python -m api submit` finds the service
 _OF_THE_UI = "PIPELINE_UI_"  # ui/settings.py reads them, and refuses those that it does not know
 
 VARIABLES: Mapping[str, str] = {variable(name): name for name in Settings.model_fields}
@@ -48,10 +49,10 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None = None) -> S
     problems: list[str] = []
     raw = {**_read_env_file(env_file, problems), **{k: v for k, v in environ.items() if v.strip()}}
     for name in sorted(raw):
-        if name.startswith(_OF_THE_UI):
+        if name.startswith(_OF_THE_UI) or name == _OF_SUBMIT:
             continue
         if name.startswith("PIPELINE_") and name not in VARIABLES and name not in _FILE_VARIABLES:
-            problems.append(f"{name}: there is no such setting{_nearest(name)}.")
+            problems.append(f"{name}: there is no such setting{_nearest(name)}")
     values: dict[str, Any] = {
         name: raw[variable_].strip() for variable_, name in VARIABLES.items() if variable_ in raw
     }
@@ -112,7 +113,7 @@ def _reason(exc: OSError | UnicodeDecodeError) -> str:
 
 def _nearest(name: str) -> str:
     near = difflib.get_close_matches(name, [*VARIABLES, *_FILE_VARIABLES], n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {near[0]}?" if near else "."
 
 
 def _line(error: Any, values: Mapping[str, Any]) -> str:

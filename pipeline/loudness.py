@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import soxr
-from scipy.signal import sosfilt
 
 from pipeline.audio import Audio, FloatArray
 
@@ -77,6 +76,8 @@ def measure(audio: Audio) -> Loudness:
         audio: float32 (channels, samples), at any sample rate; 5 to 8 channels are taken to be in
             the order of WAVE files.
     """
+    from scipy.signal import sosfilt  # Whoever only asks for a result need not wait for it.
+
     rate = audio.sample_rate
     weights = np.array(SURROUND_LAYOUTS.get(audio.channels, (1.0,) * audio.channels))
     sections = k_weighting(rate)

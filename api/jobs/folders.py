@@ -48,9 +48,9 @@ class Folders:
             OutputUnwritable: the operating system refuses.
             DiskFull: no inodes left.
         """
-        with disk_errors("the data folder"):
-            for folder in (self.data, self.uploads, self.outputs, self.downloads, self.logs, self.attempts,
-                           self.checkpoints, self.separations, self.resumable):  # fmt: skip
+        for folder in (self.data, self.uploads, self.outputs, self.downloads, self.logs, self.attempts,
+                       self.checkpoints, self.separations, self.resumable):  # fmt: skip
+            with disk_errors(f"the folder {str(folder)!r}"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @property

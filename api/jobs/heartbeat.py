@@ -168,10 +168,10 @@ class Heartbeat:
             beat = self._store.beat(
                 self._claim,
                 self._config.lease_s,
-                progress=event.fraction if event else None,
+                progress=round(event.fraction, 4) if event else None,
                 stage=event.stage if event else None,
                 stages=self.stages(),
-                eta_s=event.eta_s if event else None,
+                eta_s=None if event is None or event.eta_s is None else round(event.eta_s, 1),
                 duration_s=self.progress.duration_s,
             )
         except Exception:

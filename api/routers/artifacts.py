@@ -7,11 +7,12 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
 from api.dependencies import OwnJob, Services, ServicesDep
 from api.errors import Gone, NotFound
+from api.file_answers import FileAnswer
 from api.jobs.archive import stream_zip
 from api.jobs.model import Job, JobStatus
 from api.jobs.peaks import peaks, stem_peaks
@@ -41,10 +42,9 @@ def get_stem(
     job: OwnJob,
     services: ServicesDep,
     inline: Annotated[bool, Query(description="Play instead of save.")] = False,
-    if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """A stem by name (`vocals`: the first format) or by file name (`vocals.mp3`). Ranges are served."""
-    return _artifact(job, services, name, "stem", inline, if_none_match)
+    return _artifact(job, services, name, "stem", inline)
 
 
 @router.head("/artifacts/{name}", include_in_schema=False)
@@ -54,10 +54,9 @@ def get_artifact(
     job: OwnJob,
     services: ServicesDep,
     inline: Annotated[bool, Query(description="Play instead of save.")] = False,
-    if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Any artifact by name or file name."""
-    return _artifact(job, services, name, None, inline, if_none_match)
+    return _artifact(job, services, name, None, inline)
 
 
 @router.get(
@@ -107,25 +106,17 @@ def _manifest(job: Job, services: Services) -> Manifest:
     return read_result(services.folders, job.id)
 
 
-def _artifact(
-    job: Job, services: Services, name: str, kind: str | None, inline: bool, if_none_match: str | None
-) -> Response:
+def _artifact(job: Job, services: Services, name: str, kind: str | None, inline: bool) -> Response:
     artifact = _find(_manifest(job, services), name, kind)
     if artifact is None:
         raise NotFound(f"The job {job.id} has no artifact of that name.", "See its manifest.")
     path = artifact_file(services.folders, job.id, artifact)
-    etag = f'"{artifact.sha256}"'
-    headers = {"ETag": etag, "Cache-Control": "private, max-age=31536000, immutable"}
-    if if_none_match is not None and etag in [
-        tag.strip().removeprefix("W/") for tag in if_none_match.split(",")
-    ]:
-        return Response(status_code=304, headers=headers)
-    return FileResponse(
+    return FileAnswer(
         path,
         media_type=_media_type(artifact, path),
         filename=f"{_title(job)} - {path.name}",
-        content_disposition_type="inline" if inline else "attachment",
-        headers=headers,
+        inline=inline,
+        headers={"ETag": f'"{artifact.sha256}"', "Cache-Control": "private, max-age=31536000, immutable"},
     )
 
 

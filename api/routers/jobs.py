@@ -16,6 +16,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from api.bodies import job_body
 from api.dependencies import OwnJob, PrincipalDep, Services, ServicesDep
 from api.errors import Conflict, InvalidRequest, NotFound
+from api.file_answers import FileAnswer
 from api.jobs.housekeeping import erase
 from api.jobs.model import JobEvent, JobStatus
 from api.jobs.results import read_result
@@ -28,6 +29,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 _LOOK_AGAIN_S = 10.0
 _HEARTBEAT_S = 10
+_NOT_DELETED = tuple(status for status in JobStatus if status is not JobStatus.ERASED)
 
 
 def _dated(value: str) -> str:
@@ -51,8 +53,8 @@ def list_jobs(
     cursor: Annotated[str | None, Query(pattern=r"^[0-9a-f-]{36}$")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> JobPage:
-    """The caller's jobs, newest first."""
-    wanted = JobFilter(principal.owner, tuple(status) if status else None, q, since, until)
+    """The caller's jobs, newest first; those that were deleted only where `status` asks for them."""
+    wanted = JobFilter(principal.owner, tuple(status) if status else _NOT_DELETED, q, since, until)
     jobs = services.store.find(wanted, after=cursor, limit=limit + 1)
     return JobPage(
         jobs=[job_body(job, services.store) for job in jobs[:limit]],
@@ -74,7 +76,7 @@ def get_manifest(job: OwnJob, services: ServicesDep) -> Response:
             f"The job {job.id} has no manifest: it is {job.status.value}.", "Wait until it succeeded."
         )
     read_result(services.folders, job.id)  # What is damaged is not handed out.
-    return FileResponse(services.folders.result(job.id) / "manifest.json", media_type="application/json")
+    return FileAnswer(services.folders.result(job.id) / "manifest.json", media_type="application/json")
 
 
 @router.get(
@@ -120,9 +122,9 @@ def _sse(event: JobEvent) -> ServerSentEvent:
 @router.post("/{job_id}/cancel", status_code=202, responses=refusals(Conflict))
 def cancel_job(job: OwnJob, services: ServicesDep) -> JobBody:
     """Stop a job: at once when it waits, within one segment when it runs."""
-    stopped = services.store.request_cancel(job.id)
-    if stopped is None:
-        raise Conflict(f"The job {job.id} is {job.status.value} already.")
+    stopped = services.store.request_cancel(job.id) or job
+    if stopped.status.final and stopped.status is not JobStatus.CANCELLED:
+        raise Conflict(f"The job {job.id} is {stopped.status.value} already.", "There is nothing to stop.")
     return job_body(stopped, services.store)
 
 

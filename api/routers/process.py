@@ -11,7 +11,7 @@ from typing import Annotated
 import anyio
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 
 from api.audit_trail import note
 from api.bodies import job_body
@@ -25,6 +25,7 @@ from api.errors import (
     UrlFailed,
     UrlTimedOut,
 )
+from api.file_answers import FileAnswer
 from api.jobs.idempotency import Begun, Replay
 from api.jobs.intake import examine, job_config, keep_input, new_job
 from api.jobs.model import Job, JobStatus
@@ -215,7 +216,7 @@ async def _answer(services: Services, job: Job, wait_s: float, *, repeated: bool
     if wait_s and job.status is JobStatus.SUCCEEDED:
         await run_sync(read_result, services.folders, job.id)
         manifest = services.folders.result(job.id) / "manifest.json"
-        return FileResponse(manifest, media_type="application/json", headers=headers)
+        return FileAnswer(manifest, media_type="application/json", headers=headers)
     body = await run_sync(job_body, job, services.store)
     if not job.status.final:
         headers["Retry-After"] = str(max(round(min(job.eta_s or 5, 60)), 1))

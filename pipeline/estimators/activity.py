@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import uniform_filter1d
-from scipy.signal import sosfilt
 
 from pipeline.audio import Audio
 from pipeline.estimators.base import Recording
@@ -76,6 +74,8 @@ def _levels(audio: Audio) -> tuple[Curve, float]:
     Returns:
         float64 (frames,); and the sum of squared samples.
     """
+    from scipy.signal import sosfilt
+
     rate = audio.sample_rate
     sections = k_weighting(rate)
     state = np.zeros((len(sections), audio.channels, 2))
@@ -93,6 +93,8 @@ def _levels(audio: Audio) -> tuple[Curve, float]:
 
 
 def _activity(power: Curve, mix: Curve, duration_s: float, energy_db: float | None) -> StemActivity:
+    from scipy.ndimage import uniform_filter1d
+
     level = uniform_filter1d(power, round(SMOOTHING_S * FRAMES_PER_SECOND))
     around = uniform_filter1d(mix, round(BLEED_SPAN_S * FRAMES_PER_SECOND))
     audible = level > np.maximum(_gain(BLEED_DB) * around, _gain(FLOOR_DB) * _typical(mix)) + _TINY

@@ -7,7 +7,6 @@ from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import rfft
 
 from pipeline.audio import Audio, FloatArray
 from pipeline.estimators.base import ANALYSIS_RATE, Recording
@@ -140,6 +139,8 @@ def _pitch_classes(audio: Audio) -> tuple[FloatCurve, float]:
 
 def _spectra(audio: Audio) -> Iterator[FloatArray]:
     """Walk through magnitude spectra: float32 (<= _FRAMES_PER_BLOCK, WINDOW / 2 + 1)."""
+    from scipy.fft import rfft
+
     window = np.hanning(WINDOW).astype(np.float32)
     step = _FRAMES_PER_BLOCK * HOP
     for start in range(0, audio.length, step):

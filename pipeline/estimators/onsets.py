@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import rfft
-from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from pipeline.audio import Audio, FloatArray
 from pipeline.estimators.base import ANALYSIS_RATE, Recording, energy
@@ -58,6 +56,8 @@ class Onsets:
     @property
     def presence(self) -> npt.NDArray[np.float64]:
         """How surely an onset lies within 20 ms: float64 (frames,) 0..1, 1 for a typical onset or more."""
+        from scipy.ndimage import maximum_filter1d
+
         return np.asarray(np.minimum(maximum_filter1d(self.full, 5) / max(self.typical, 1e-9), 1.0))
 
 
@@ -97,6 +97,8 @@ def onsets(audio: Audio) -> Onsets:
     Args:
         audio: one channel at `ANALYSIS_RATE`.
     """
+    from scipy.fft import rfft
+
     frames = 1 + audio.length // HOP if audio.length else 0
     full, low = np.zeros(frames), np.zeros(frames)
     level = float(np.sqrt(energy(audio) / audio.length)) if frames else 0.0
@@ -144,6 +146,8 @@ def _mel_filters() -> tuple[FloatArray, npt.NDArray[np.float64]]:
 
 
 def _against_surroundings(strength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    from scipy.ndimage import uniform_filter1d
+
     short, long = (int(seconds * FRAME_RATE) for seconds in (3.0, 9.0))
     above = strength - uniform_filter1d(strength, short)
     power = np.square(above)

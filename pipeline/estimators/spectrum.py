@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import rfft
 
 from pipeline.audio import Audio, FloatArray
 from pipeline.estimators.base import Recording
@@ -112,6 +111,8 @@ def _decibel(share: float) -> float | None:
 
 def _power_frames(mix: Audio, window: int) -> Iterator[npt.NDArray[np.float64]]:
     """Power spectra summed over channels: float64 (<= _FRAMES_PER_BLOCK, window / 2 + 1)."""
+    from scipy.fft import rfft
+
     hop = window // 2
     shape = np.hanning(window + 1)[:-1].astype(np.float32)
     for start in range(0, mix.length, _FRAMES_PER_BLOCK * hop):

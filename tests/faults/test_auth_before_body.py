@@ -194,7 +194,7 @@ def test_a_refused_request_without_a_body_keeps_the_connection(service: Service)
 def test_half_an_answer_is_not_taken_for_all(service: Service) -> None:
     url, headers = f"http://127.0.0.1:{service.port}/usage", {"X-API-Key": service.guarded.key}
     with pytest.raises(httpx.RemoteProtocolError):
-        httpx.get(url, headers=headers)
+        httpx.get(url, headers=headers, timeout=60)
     assert httpx.get(f"http://127.0.0.1:{service.port}/health").status_code == 200
 
 

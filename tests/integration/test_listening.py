@@ -107,7 +107,7 @@ def test_what_there_is_not_is_not_found(name: str, http: httpx.Client, finished:
 
 @pytest.mark.parametrize("path", ["vocals/-1", "vocals/x", "vocals/99999999999"])
 def test_a_part_has_a_number(path: str, http: httpx.Client, finished: str) -> None:
-    assert http.get(f"/jobs/{finished}/audio/{path}").status_code == 422
+    assert http.get(f"/jobs/{finished}/audio/{path}").status_code == 404
 
 
 def test_a_ticket_opens_what_a_player_needs(service: Service, http: httpx.Client, finished: str) -> None:

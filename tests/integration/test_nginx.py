@@ -16,6 +16,7 @@ import httpx2 as httpx
 import pytest
 
 from tests.audio_files import music, write_wav
+from tests.faults.service_faults import until
 from tests.nginx import Nginx
 from tests.service import KEY, Service
 
@@ -291,6 +292,11 @@ def upgraded(nginx: Nginx, path: str, protocol: str) -> tuple[int, bytes]:
 def test_the_log_of_nginx_holds_no_ticket_and_one_object_a_line(nginx: Nginx, http: httpx.Client) -> None:
     http.get("/api/jobs?ticket=a-secret-ticket&x=%0a%22%7d")
     http.get("/api/jobs/%0a%22%7b%1b[31m")
-    lines = [line for line in nginx.said.read_text().splitlines() if line.startswith("{")]
+
+    def paths() -> set[str]:
+        # Its lines end in one write each, after the client has its answer.
+        lines = nginx.said.read_text().splitlines(keepends=True)
+        return {json.loads(line)["path"] for line in lines if line[:1] == "{" and line.endswith("\n")}
+
+    until(lambda: paths() >= {"/api/jobs", '/api/jobs/\n"{\x1b[31m'}, "nginx has logged both")
     assert "a-secret-ticket" not in nginx.said.read_text()
-    assert {json.loads(line)["path"] for line in lines} >= {"/api/jobs", '/api/jobs/\n"{\x1b[31m'}

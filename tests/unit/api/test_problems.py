@@ -61,6 +61,10 @@ def test_what_may_be_tried_again_says_when() -> None:
     assert "Retry-After" not in headers_of(InputNotAudio("No."))
 
 
+def test_who_asks_for_a_range_behind_the_end_is_told_where_that_is() -> None:
+    assert headers_of(service_errors.RangeUnsatisfiable("No.", size=5)) == {"Content-Range": "bytes */5"}
+
+
 def test_who_has_no_key_is_told_how_to_identify_oneself() -> None:
     assert "Bearer" in headers_of(Unauthenticated("No."))["WWW-Authenticate"]
 
@@ -89,6 +93,14 @@ def test_broken_json_is_a_problem(tmp_path: Path) -> None:
     guarded = guarded_app(tmp_path)
     headers = {"X-API-Key": guarded.key, "Content-Type": "application/json"}
     assert checked(ask(guarded.app, "POST", "/estimate", content=b"{", headers=headers))["status"] == 422
+
+
+def test_a_body_that_is_not_declared_as_json_is_told_so(tmp_path: Path) -> None:
+    guarded = guarded_app(tmp_path)
+    headers = {"X-API-Key": guarded.key, "Content-Type": "application/x-www-form-urlencoded"}
+    body = checked(ask(guarded.app, "POST", "/estimate", content=b'{"size": 1}', headers=headers))
+    assert (body["status"], body["code"]) == (415, "unsupported_media_type")
+    assert "Content-Type: application/json" in body["hint"]
 
 
 def test_a_mistake_of_ours_tells_nothing_of_itself(tmp_path: Path) -> None:

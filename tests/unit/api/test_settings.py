@@ -45,20 +45,31 @@ def test_every_bad_setting_is_one_line() -> None:
             "PIPELINE_TRUSTED_PROXIES": "10.0.0.0/8, nginx",
             "DEVICE": "tpu",
             "PIPELINE_MAX_DURATION_S": "inf",
+            "PIPELINE_MODEL": "nope",
+            "PIPELINE_FORMATS": "flac, wax",
+            "PIPELINE_CORS_ORIGINS": "https://ui.example.org/app",
         }
     )
     assert sorted(line.split(":")[0].split("=")[0] for line in lines) == [
         "API_PORT",
         "DEVICE",
         "LOGGING_LEVEL",
+        "PIPELINE_CORS_ORIGINS",
+        "PIPELINE_FORMATS",
         "PIPELINE_MAX_DURATION_S",
+        "PIPELINE_MODEL",
         "PIPELINE_RATE_PROCESS",
         "PIPELINE_RATE_ROUTES",
         "PIPELINE_TRUSTED_PROXIES",
         "PIPELINE_WORKRES",
     ]
-    assert "PIPELINE_WORKRES: there is no such setting; did you mean PIPELINE_WORKERS?." in lines
+    assert "PIPELINE_WORKRES: there is no such setting; did you mean PIPELINE_WORKERS?" in lines
     assert "API_PORT='eighty': should be a valid integer" in "\n".join(lines)
+    assert "PIPELINE_MODEL='nope': there is no model called 'nope'. Choose one of: htde" in "\n".join(lines)
+
+
+def test_what_is_set_for_another_part_of_the_product_is_no_mistake() -> None:
+    load_settings({"PIPELINE_URL": "http://localhost:8000", "PIPELINE_UI_TITLE": "Ours"})
 
 
 def test_what_follows_from_a_bad_folder_is_not_told() -> None:

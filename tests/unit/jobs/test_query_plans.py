@@ -69,6 +69,9 @@ CALLS: dict[str, Callable[[SqlJobStore], object]] = {
     "add": lambda store: store.add(new(), max_queued=100),
     "get": lambda store: store.get("x"),
     "find the owner's": lambda store: store.find(JobFilter(owner="anna"), after="x"),
+    "find the owner's, by status": lambda store: store.find(
+        JobFilter("anna", tuple(status for status in JobStatus if status is not JobStatus.ERASED)), after="x"
+    ),
     "find the active": lambda store: store.find(JobFilter(statuses=ACTIVE), after="x"),
     "find content": lambda store: store.find_content("anna", "k"),
     "claim": lambda store: store.claim("w", LEASE_S),
