@@ -38,8 +38,9 @@ def show() -> None:
             raise
         return
     st.set_page_config(page_title=f"{markup.printable(job.filename)} · {texts.PRODUCT}")
-    markup.title(job.filename, _about(job), job.status, texts.STATUS[job.status])
-    _buttons(connection, job)
+    with st.container(horizontal=True, vertical_alignment="top", key="head"):
+        markup.title(job.filename, _about(job), job.status, texts.STATUS[job.status])
+        _buttons(connection, job)
     _state(connection, job)
 
 
@@ -72,7 +73,7 @@ def _about(job: JobBody) -> str:
 def _buttons(connection: Connection, job: JobBody) -> None:
     if not connection.may("submit"):
         return
-    with st.container(horizontal=True, key="actions"):
+    with st.container(horizontal=True, width="content", key="actions"):
         if job.status in ("queued", "running"):
             if st.button(texts.CANCEL, icon=":material/close:"):
                 questions.ask_cancel(connection, job.id, job.filename)

@@ -16,6 +16,7 @@ def show(heading: str = "", detail: str = "") -> None:
         detail: more about that.
     """
     with st.container(key="sign_in"):
+        markup.brand()
         markup.title(texts.PRODUCT, texts.SIGN_IN_LEAD)
         if heading:
             markup.notice(heading, [detail], "bad", alert=True)
