@@ -47,8 +47,8 @@ def show() -> None:
 def _state(connection: Connection, job: JobBody) -> None:
     if job.status in ("queued", "running"):
         progress.follow(connection, job)
-        if listen.can_begin(job):
-            listen.show(connection, job, None)
+        # From the start, although only the recording can be heard yet: the stems come as they are made.
+        listen.show(connection, job, None)
         return
     if job.status == "failed":
         lines = [job.error.message, job.error.hint] if job.error else []

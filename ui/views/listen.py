@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import streamlit as st
 
 from api.schemas import JobBody
@@ -13,20 +11,13 @@ from ui.components.player.player import player
 from ui.connection import Connection, Failure
 from ui.views import timeline
 
-_AUDIBLE: Final = ("separate", "estimate", "encode", "publish")
-
-
-def can_begin(job: JobBody) -> bool:
-    """Whether something of a running job can be heard."""
-    return job.status == "running" and job.stage in _AUDIBLE
-
 
 def show(connection: Connection, job: JobBody, manifest: Manifest | None) -> None:
     """Show the player.
 
     Args:
         connection: the visitor's.
-        job: it is running or has succeeded.
+        job: it waits, is running or has succeeded.
         manifest: of the job; None while it runs.
     """
     stale = f"listen-{job.id}"
