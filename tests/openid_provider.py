@@ -1,4 +1,4 @@
-"""A small OpenID provider on this machine: redirects, codes, PKCE and signed tokens (OpenID Connect Core 1.0)."""
+"""A small OpenID provider on this machine: redirects, codes, PKCE, tokens (OpenID Connect Core 1.0)."""
 
 from __future__ import annotations
 

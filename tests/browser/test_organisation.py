@@ -68,8 +68,9 @@ def sign_in(page: Page, address: str, email: str) -> None:
     page.wait_for_url(f"{address}/**")
 
 
-def sign_out(page: Page) -> None:
+def sign_out(page: Page, address: str) -> None:
     page.get_by_role("button", name=texts.SIGN_OUT).click()
+    page.wait_for_url(f"{address}/")  # by way of the provider
     expect(page.get_by_role("button", name=texts.SIGN_IN_ORGANISATION)).to_be_visible()
 
 
@@ -87,7 +88,7 @@ def test_an_account_with_a_key_sees_its_jobs_until_it_signs_out(
     expect(page.get_by_text("of ann.wav")).to_be_visible()
     page.goto(f"{address}/account")
     expect(page.get_by_text(ANN.lower())).to_be_visible()
-    sign_out(page)
+    sign_out(page, address)
     assert provider.ended == 1  # at the provider too: the next one at this screen is asked
     page.goto(f"{address}/jobs")
     expect(page.get_by_role("button", name=texts.SIGN_IN_ORGANISATION)).to_be_visible()
@@ -98,7 +99,7 @@ def test_an_account_without_a_key_is_told_so(page: Page, address: str, screensho
     expect(page.get_by_text(texts.SIGN_IN_NO_KEY)).to_be_visible()
     expect(page.get_by_text(BOB)).to_be_visible()
     page.screenshot(path=screenshots / "sign-in-no-key.png")
-    sign_out(page)
+    sign_out(page, address)
 
 
 @pytest.mark.parametrize("email", [EVE, MAX])
@@ -106,4 +107,4 @@ def test_an_address_that_is_not_verified_opens_nothing(page: Page, address: str,
     sign_in(page, address, email)
     expect(page.get_by_text(texts.SIGN_IN_UNVERIFIED)).to_be_visible()
     expect(page.get_by_text(texts.HISTORY_TITLE)).to_have_count(0)
-    sign_out(page)
+    sign_out(page, address)

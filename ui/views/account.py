@@ -24,9 +24,8 @@ def show() -> None:
     show_usage(connection.client.usage())
     if connection.may_sign_out:
         st.space("small")
-        if st.button(texts.SIGN_OUT):
-            sign_out()
-            st.rerun()
+        # As a callback: a rerun would drop what sends the browser to the organisation's own sign-out.
+        st.button(texts.SIGN_OUT, on_click=sign_out)
 
 
 def show_usage(usage: UsageBody, *, quietly: bool = False) -> None:
