@@ -238,7 +238,8 @@ class Player {
       const fields = { now: spoken(seconds, data.texts), all: spoken(engine.duration, data.texts) };
       view.waves.setAttribute("aria-valuetext", fill(data.texts.now_of_all, fields));
     }
-    if (!engine.paused) this.frame = requestAnimationFrame(() => this.#tick());
+    // While it waits nothing moves, and whoever separates needs the processor.
+    if (engine.state === "playing") this.frame = requestAnimationFrame(() => this.#tick());
   }
 
   /** Four bars from here, where bars are known. */
