@@ -155,6 +155,7 @@ class Player {
   #show() {
     const { engine, faders, view, data } = this;
     const looks = this.#looks();
+    view.root.classList.toggle("empty", this.rows.length === 0);
     this.rows.forEach((row, i) => row.show(looks[i].heard, looks[i].colour));
     showBar(view.bar, engine, faders, data.texts);
     view.veil.hidden = !faders.original;
