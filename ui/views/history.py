@@ -109,7 +109,8 @@ def _row(connection: Connection, job: JobBody) -> None:
             f"<span>{markup.text(' · '.join(about))}</span>{why}</div>"
         )
         if job.status in ("queued", "running"):
-            _follow(connection, job)
+            with st.container(width="content"):
+                _follow(connection, job)
         else:
             _pill(job)
         st.page_link(places.job(), label=texts.OPEN_JOB, query_params={"job": job.id})

@@ -175,7 +175,7 @@ class Player {
     else if (engine.state === "opening") news = texts.opening;
     else if (engine.state === "buffering" && this.#isLate()) news = this.#ranOut() ? texts.waiting : texts.buffering;
     else if (this.exportNews) news = this.exportNews;
-    else if (!engine.supply.audio.complete) news = texts.running;
+    else if (!engine.supply.audio.complete) news = engine.supply.begun ? texts.running : texts.first;
     if (view.news.textContent !== news) view.news.textContent = news;
     view.news.dataset.kind = engine.state;
     view.retry.hidden = engine.state !== "error";
