@@ -64,6 +64,11 @@ def brand() -> None:
     st.html(f'<img class="ap-mark" alt="" src="data:image/svg+xml;base64,{drawing}">')
 
 
+def waiting() -> None:
+    """A bar that moves, for what nobody knows how long it takes."""
+    st.html('<div class="ap-waiting" aria-hidden="true"><i></i></div>')
+
+
 def title(value: str, lead: str = "", status: str = "", word: str = "") -> None:
     """The heading of a page.
 

@@ -42,9 +42,10 @@ def show() -> None:
         markup.blank(texts.HISTORY_NO_MATCH, texts.HISTORY_NO_MATCH_HINT)
     else:
         controls.empty()  # There is nothing to search.
-        markup.blank(texts.HISTORY_EMPTY, texts.HISTORY_EMPTY_HINT)
-        with st.container(horizontal=True, horizontal_alignment="center", key="leads"):
-            st.page_link(places.submit(), label=texts.HISTORY_FIRST)
+        with st.container(key="blank"):
+            markup.blank(texts.HISTORY_EMPTY, texts.HISTORY_EMPTY_HINT)
+            with st.container(horizontal=True, horizontal_alignment="center", key="leads"):
+                st.page_link(places.submit(), label=texts.HISTORY_FIRST)
     st.space("small")
     show_usage(connection.client.usage(), quietly=True)
 

@@ -94,7 +94,8 @@ def _leave() -> None:
 
 
 def _nothing(heading: str, hint: str) -> None:
-    markup.blank(heading, hint)
-    with st.container(horizontal=True, horizontal_alignment="center", key="leads"):
-        st.page_link(places.history(), label=texts.HISTORY_TITLE)
-        st.page_link(places.submit(), label=texts.HISTORY_FIRST)
+    with st.container(key="blank"):
+        markup.blank(heading, hint)
+        with st.container(horizontal=True, horizontal_alignment="center", key="leads"):
+            st.page_link(places.history(), label=texts.HISTORY_TITLE)
+            st.page_link(places.submit(), label=texts.HISTORY_FIRST)
