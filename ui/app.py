@@ -28,6 +28,7 @@ def main() -> None:
     page = st.navigation(places.pages(connection), position="top" if connection else "hidden")
     if connection is None:
         return
+    places.tabs(connection)
     try:
         page.run()
     except Failure as exc:

@@ -179,7 +179,13 @@ def _known_key() -> str | None:
 
 def _organisation_key() -> str | None:
     """The key that the operator has given to an account."""
-    if not st.user.is_logged_in or st.user.get("email_verified") is False:
+    if not st.user.is_logged_in or not verified():
         return None
-    key = st.secrets.get("keys", {}).get(str(st.user.get("email", "")).lower())
-    return None if key is None else str(key)
+    keys = {str(email).lower(): str(key) for email, key in st.secrets.get("keys", {}).items()}
+    return keys.get(str(st.user.get("email", "")).lower())
+
+
+def verified() -> bool:
+    """Whether the provider vouches for an account's address, or at least says nothing against it."""
+    # OpenID Connect Core 1.0, section 5.1, has a boolean; some providers send words.
+    return str(st.user.get("email_verified", True)).lower() == "true"

@@ -7,6 +7,7 @@ Streamlit reads Markdown in most of what it is given, so what others wrote is sh
 from __future__ import annotations
 
 import unicodedata
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -15,9 +16,13 @@ from typing import Final, Literal
 import streamlit as st
 
 _STYLE: Final = Path(__file__).with_name("style.css")
+_ICON: Final = Path(__file__).with_name("icon.svg")
 
 _TURNS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Unicode's marks and overrides of direction (UAX 9): what shows exe.mp3 where it says 3pm.exe."""
+
+_SHORT: Final = 24
+"""Characters of a cell that is kept in one line."""
 
 Tone = Literal["neutral", "accent", "good", "bad"]
 TONES: Final[dict[str, Tone]] = {
@@ -52,6 +57,18 @@ def text(value: str) -> str:
     return f"<bdi>{escape(printable(value))}</bdi>"
 
 
+def brand() -> None:
+    """The product's mark."""
+    # As a picture: Streamlit takes drawings out of HTML.
+    drawing = b64encode(_ICON.read_bytes()).decode()
+    st.html(f'<img class="ap-mark" alt="" src="data:image/svg+xml;base64,{drawing}">')
+
+
+def waiting() -> None:
+    """A bar that moves, for what nobody knows how long it takes."""
+    st.html('<div class="ap-waiting" aria-hidden="true"><i></i></div>')
+
+
 def title(value: str, lead: str = "", status: str = "", word: str = "") -> None:
     """The heading of a page.
 
@@ -66,9 +83,15 @@ def title(value: str, lead: str = "", status: str = "", word: str = "") -> None:
     st.html(f'<header class="ap-title"><div><h1>{text(value)}</h1>{beside}</div>{below}</header>')
 
 
-def heading(value: str) -> None:
-    """The heading of a part of a page."""
-    st.html(f'<h2 class="ap-heading">{text(value)}</h2>')
+def heading(value: str, lead: str = "") -> None:
+    """The heading of a part of a page, and a sentence below it."""
+    below = f'<p class="ap-lead">{text(lead)}</p>' if lead else ""
+    st.html(f'<div class="ap-heading"><h2>{text(value)}</h2>{below}</div>')
+
+
+def aside(value: str) -> None:
+    """A quiet sentence that belongs to what stands above it."""
+    st.html(f'<p class="ap-aside">{text(value)}</p>')
 
 
 def pill(value: str, tone: Tone) -> str:
@@ -116,6 +139,18 @@ def row(figures: Iterable[str]) -> None:
     st.html(f'<dl class="ap-figures">{"".join(figures)}</dl>')
 
 
+def scale(upright: Iterable[tuple[str, float]], along: Iterable[tuple[str, float]]) -> None:
+    """Marks over a picture that stands before it in the same container.
+
+    Args:
+        upright: words with their place from the bottom, 0 to 1.
+        along: words with their place from the left, 0 to 1.
+    """
+    lines = "".join(f'<i style="bottom:{100 * at:.2f}%">{text(word)}</i>' for word, at in upright)
+    marks = "".join(f'<b style="left:{100 * at:.2f}%">{text(word)}</b>' for word, at in along if at < 0.97)
+    st.html(f'<div class="ap-scale" aria-hidden="true">{lines}{marks}</div>')
+
+
 def meter(label: str, said: str, part: float) -> None:
     """How much of something is used.
 
@@ -134,13 +169,16 @@ def meter(label: str, said: str, part: float) -> None:
     )
 
 
+def _cell(value: str) -> str:
+    # Short ones stay in one line; long ones break where they must, so that a table is as narrow as it can be.
+    broken = ' class="ap-long"' if len(value) > _SHORT else ""
+    return f"<td{broken}>{text(value) if value else ''}</td>"
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], label: str) -> None:
     """A table of texts; scrolls sideways where it is wider than the page."""
     head = "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{text(cell) if cell else ''}</td>" for cell in cells) + "</tr>"
-        for cells in rows
-    )
+    body = "".join("<tr>" + "".join(map(_cell, cells)) + "</tr>" for cells in rows)
     st.html(
         f'<div class="ap-table" role="region" aria-label="{escape(label)}" tabindex="0">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"

@@ -55,3 +55,11 @@ def pages(connection: Connection | None) -> list[Page]:
     """The pages that a visitor may see. Before anybody is signed in all of them: their addresses stay."""
     known = [submit(), history(), job(), account()]
     return [*known, admin()] if connection is None or connection.may("admin") else known
+
+
+def tabs(connection: Connection) -> None:
+    """The pages at the bottom of a phone's screen, where thumbs are; elsewhere the style sheet hides them."""
+    with st.container(key="tabs", horizontal=True, gap=None):
+        for page in pages(connection):
+            if page.visibility == "visible":
+                st.page_link(page)

@@ -21,6 +21,8 @@ SIGN_IN_REFUSED: Final = "This key is not accepted"
 SIGN_IN_EMPTY: Final = "Type your key first."
 SIGN_IN_NO_KEY: Final = "Your account has no key here"
 SIGN_IN_NO_KEY_HINT: Final = "Ask whoever runs this service to give it one."
+SIGN_IN_UNVERIFIED: Final = "Your e-mail address is not verified"
+SIGN_IN_UNVERIFIED_HINT: Final = "Verify it where your account is kept, then sign in again."
 SIGN_IN_AGAIN: Final = "Your key is no longer accepted"
 SIGN_OUT: Final = "Sign out"
 SIGNED_IN_AS: Final = "Signed in as"
@@ -33,9 +35,13 @@ FAILED: Final = "That did not work"
 # ---- Submit ----
 SUBMIT_PAGE: Final = "New"
 SUBMIT_TITLE: Final = "Take a song apart"
-SUBMIT_LEAD: Final = "Choose a model, then add one recording or many. They go straight to your own service."
+SUBMIT_LEAD: Final = "Add one recording or many. They go straight to your own service, and nowhere else."
 SUBMIT_FORBIDDEN: Final = "This key may look at jobs, but not submit any."
 MODEL: Final = "Model"
+SETTINGS: Final = "Settings"
+SETTINGS_LEAD: Final = "For the recordings that you add from now on."
+SUMMARY: Final = "{model} makes {stems}, as {formats}."
+SUMMARY_STEMS: Final = {"one": "1 stem", "many": "{count} stems"}
 MODEL_STEMS: Final = "{count} stems"
 MODEL_TIME: Final = "about {time} for a 4-minute song"
 MODEL_FETCH: Final = "Its weights ({size}) are fetched before the first job."
@@ -56,8 +62,8 @@ RESIDUALS: Final = {
     "file": "Keep it as a file",
     "distribute": "Add it to the stems, so that they sum to the recording",
 }
-SHIFTS: Final = "Passes"
-SHIFTS_HELP: Final = "More passes are averaged: a little better, and as many times slower."
+SHIFTS: Final = "Extra passes"
+SHIFTS_HELP: Final = "The average of more passes is a little better, and takes as many times longer."
 COMMERCIAL_ONLY: Final = "Refuse models that are licensed for research only"
 DAMAGED: Final = "Use what can be read of damaged recordings"
 RECORDINGS: Final = "Recordings"
@@ -79,7 +85,16 @@ MODEL_NAMES: Final = {
     "hdemucs_mmi": "Hybrid Demucs 3",
     "mdx": "MDX",
     "mdx_extra": "MDX Extra",
-    "hpss": "Draft",
+    "hpss": "Sketch",
+}
+MODEL_LEADS: Final = {
+    "htdemucs": "Good with everything: the usual choice",
+    "htdemucs_ft": "The best four stems, slowly",
+    "htdemucs_6s": "Guitar and piano as stems of their own",
+    "hdemucs_mmi": "The version before Demucs 4",
+    "mdx": "Trained on a public data set alone",
+    "mdx_extra": "Trained on more songs than MDX",
+    "hpss": "Rough, at once, without a network",
 }
 ESTIMATOR_NAMES: Final = {
     "tempo": "Tempo",
@@ -134,6 +149,7 @@ STAGES: Final = {
     "encode": "Write the files",
     "publish": "Publish",
 }
+STATUS_PERCENT: Final = "{status}, {percent} %"
 QUEUE_NEXT: Final = "Next in the queue"
 QUEUE_AFTER: Final = {"one": "1 job before this one", "many": "{count} jobs before this one"}
 TIME_LEFT: Final = "About {time} left"
@@ -179,12 +195,13 @@ SPECTROGRAM: Final = "Spectrogram"
 SPECTROGRAM_ALT: Final = (
     "Spectrogram of the recording: time from left to right, frequency from bottom to top."
 )
+SPECTROGRAM_HZ: Final = "{hz} Hz"
+SPECTROGRAM_KHZ: Final = "{khz} kHz"
 SPECTROGRAM_NONE: Final = "There is no spectrogram of this job."
 STEM_LOUDNESS: Final = "Loudness of each stem"
 STEM_ACTIVITY: Final = "When each stem sounds"
-SECONDS: Final = "seconds"
 DOWNLOADS: Final = "Downloads"
-EVERYTHING: Final = "Everything as a zip"
+EVERYTHING: Final = "Everything"
 MANIFEST: Final = "Manifest"
 DETAILS: Final = "How it was made"
 DETAIL_NAMES: Final = {
@@ -233,6 +250,7 @@ PAGE_BACK: Final = "Back"
 PAGE_NUMBER: Final = "Page {number}"
 USAGE_JOBS: Final = "Jobs in the last 24 hours"
 USAGE_AUDIO: Final = "Minutes of audio in the last 30 days"
+USAGE: Final = "Usage"
 OF_QUOTA: Final = "{used} of {quota}"
 
 # ---- Admin ----
@@ -240,8 +258,8 @@ ADMIN_PAGE: Final = "Admin"
 ADMIN_TITLE: Final = "The service"
 ADMIN_FORBIDDEN: Final = "This page needs a key with the scope admin."
 OVERVIEW: Final = "Overview"
-READY: Final = "Takes work"
-NOT_READY: Final = "Takes no work now"
+READY: Final = "The service takes jobs"
+NOT_READY: Final = "The service takes no jobs now"
 REASONS: Final = {
     "draining": "it is stopping",
     "no_worker": "no worker is alive",
@@ -265,7 +283,7 @@ KEY_NAME: Final = "Name"
 KEY_NAME_HELP: Final = "To recognise it by: letters, digits, blanks and . _ @ + -"
 KEY_OWNER: Final = "Owner"
 KEY_OWNER_HELP: Final = "Whose jobs it sees; the name if left empty."
-KEY_SCOPES: Final = "May"
+KEY_SCOPES: Final = "This key may"
 SCOPES: Final = {
     "submit": "submit recordings",
     "read": "see jobs",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
+from typing import Final
 
 from ui import texts
+
+_STEPS_S: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 
 
 def clock(seconds: float | None) -> str:
@@ -15,6 +19,17 @@ def clock(seconds: float | None) -> str:
     hours, rest = divmod(whole, 3600)
     tail = f"{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
     return f"{hours}:{tail}" if hours else tail
+
+
+def marks(duration_s: float, most: int = 6) -> list[float]:
+    """Round times for the axis of a recording, from its start: seconds.
+
+    Args:
+        duration_s: how long it is.
+        most: as many as there is room for, besides the start.
+    """
+    step = next((step for step in _STEPS_S if duration_s / step <= most), _STEPS_S[-1])
+    return [float(at) for at in range(0, math.ceil(duration_s), step)][: 10 * most]
 
 
 def span(seconds: float) -> str:

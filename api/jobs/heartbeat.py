@@ -55,7 +55,7 @@ class WorkerConfig:
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
     lease_s: float = 30.0
     beat_s: float = 2.0
-    poll_s: float = 0.5
+    poll_s: float = 0.25
     grace_s: float = 20.0
     stage_warn_s: float = 300.0
     job_timeout_s: float = 600.0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -37,6 +39,8 @@ log = logging.getLogger(__name__)
 
 _DECODES: Final = 2
 """Files decoded at the same time; others wait."""
+_NICENESS: Final = 10
+"""Of the threads that decode: where there is not enough for all, they get a tenth of what others get."""
 _READERS: Final = 3
 """Parts read and packed at the same time."""
 _PAUSE_S: Final = 20.0
@@ -88,7 +92,7 @@ class Listening:
         self._defaults = defaults
         self._cache_bytes = cache_bytes
         self._reserve = reserve
-        self._threads = ThreadPoolExecutor(_DECODES, thread_name_prefix="listening")
+        self._threads = ThreadPoolExecutor(_DECODES, thread_name_prefix="listening", initializer=_step_back)
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._fills: set[Path] = set()
@@ -205,6 +209,12 @@ class Listening:
             if error is not None:
                 self._failures[coded.folder] = now + _PAUSE_S, error
             self._fills.discard(coded.folder)
+
+
+def _step_back() -> None:
+    """Let separations on the same machine go before: decoding is many times faster than listening."""
+    with suppress(OSError):  # A machine may forbid it, or have no priorities of threads.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def _not_ready() -> PartNotReady:

@@ -7,7 +7,7 @@
       return true;
     }
   });`;
-  const heard = { context: null, blocks: [] };
+  const heard = { context: null, blocks: [], since: null };
   const connect = AudioNode.prototype.connect;
 
   AudioNode.prototype.connect = function (target, ...rest) {
@@ -20,7 +20,10 @@
     if (!context.audioWorklet) return;
     await context.audioWorklet.addModule(URL.createObjectURL(new Blob([recorder], { type: "text/javascript" })));
     const ear = new AudioWorkletNode(context, "tap", { channelCount: 2, channelCountMode: "explicit" });
-    ear.port.onmessage = ({ data }) => heard.blocks.push(data);
+    ear.port.onmessage = ({ data }) => {
+      heard.blocks.push(data);
+      if (heard.since === null && data.left.some((value) => Math.abs(value) > 1e-3)) heard.since = Date.now();
+    };
     connect.call(node, ear);
     connect.call(ear, context.destination); // it says nothing, but must run
   }
@@ -28,7 +31,11 @@
   /** Forget what was heard so far. */
   window.__listen = () => {
     heard.blocks = [];
+    heard.since = null;
   };
+
+  /** When the first sound was heard after that: milliseconds since 1970; null: there was none. */
+  window.__heardSince = () => heard.since;
 
   /** Seconds that were heard since then. */
   window.__heardS = () => (heard.blocks.length * 128) / (heard.context?.sampleRate ?? 1);

@@ -20,16 +20,21 @@ def show() -> None:
             (texts.KEY_SCOPES, ", ".join(texts.SCOPES[s] for s in texts.SCOPES if connection.may(s))),
         ]
     )
+    markup.heading(texts.USAGE)
     show_usage(connection.client.usage())
     if connection.may_sign_out:
         st.space("small")
-        if st.button(texts.SIGN_OUT):
-            sign_out()
-            st.rerun()
+        # As a callback: a rerun would drop what sends the browser to the organisation's own sign-out.
+        st.button(texts.SIGN_OUT, on_click=sign_out)
 
 
-def show_usage(usage: UsageBody) -> None:
-    """What was used, and the quota where there is one."""
+def show_usage(usage: UsageBody, *, quietly: bool = False) -> None:
+    """What was used, and the quota where there is one.
+
+    Args:
+        usage: the visitor's.
+        quietly: below something else that the page is about.
+    """
     minutes = usage.audio_s_last_month / 60
     most_minutes = usage.audio_s_per_month and usage.audio_s_per_month / 60
     free = []
@@ -42,5 +47,7 @@ def show_usage(usage: UsageBody) -> None:
             markup.meter(label, said, used / quota)
         else:
             free.append((label, f"{used:.0f}"))
-    if free:
-        markup.facts(free)
+    if free and quietly:
+        markup.aside(" · ".join(f"{label}: {used}" for label, used in free))
+    elif free:
+        markup.row([markup.figure(label, used) for label, used in free])

@@ -6,7 +6,8 @@ from typing import Final
 
 import streamlit as st
 
-from api.schemas_admin import QueuedBody
+from api.schemas import HealthBody, WorkerBody
+from api.schemas_admin import DiskBody, QueuedBody
 from ui import markup, texts, wording
 from ui.connection import Connection, Failure, current, words
 from ui.views import keys
@@ -34,16 +35,24 @@ def show() -> None:
 
 @st.fragment(run_every=_LOOK_EVERY_S)
 def _overview(connection: Connection) -> None:
+    """How the service is; what it cannot tell at the moment must not hide the rest."""
     try:
         health = connection.client.health()
-        queue, workers = connection.client.admin.queue(), connection.client.admin.workers()
-        disks = connection.client.admin.disks()
     except Failure as exc:
         markup.notice(texts.FAILED, [words(exc)], "bad")
         return
     reasons = [texts.REASONS.get(reason, reason) for reason in health.reasons]
     tone: markup.Tone = "good" if health.ready else "bad"
     markup.notice(texts.READY if health.ready else texts.NOT_READY, reasons, tone)
+    try:
+        queue, workers = connection.client.admin.queue(), connection.client.admin.workers()
+        _work(health, queue, workers)
+        _disks(connection.client.admin.disks())
+    except Failure as exc:
+        markup.notice(texts.FAILED, [words(exc)], "bad")
+
+
+def _work(health: HealthBody, queue: list[QueuedBody], workers: list[WorkerBody]) -> None:
     markup.row(
         [
             markup.figure(texts.WAITING, str(health.queued)),
@@ -74,6 +83,9 @@ def _overview(connection: Connection) -> None:
         markup.table([columns[name] for name in names], rows, texts.WORKERS)
     else:
         st.caption(texts.WORKERS_NONE)
+
+
+def _disks(disks: list[DiskBody]) -> None:
     markup.heading(texts.DISKS)
     for disk in disks:
         said = texts.DISK_FREE.format(

@@ -58,8 +58,8 @@ def _loudness(manifest: Manifest) -> None:
         cliponaxis=False,
         hoverinfo="skip",
     )
-    figure = _figure(bars, len(names), texts.LOUDNESS_UNIT)
-    figure.update_xaxes(range=[_QUIETEST, _ROOM], tickvals=list(range(-60, 1, 10)))
+    figure = _figure(bars, len(names))
+    figure.update_xaxes(range=[_QUIETEST, _ROOM], visible=False)  # the bars say what they are
     _draw(figure, "loudness", "; ".join(f"{name}: {level}" for name, level in zip(names, said, strict=True)))
 
 
@@ -82,8 +82,10 @@ def _activity(manifest: Manifest) -> None:
         hovertemplate="%{customdata}<extra></extra>",
     )
     names = [wording.stem_name(name) for name in found.stems]
-    figure = _figure(bars, len(names), texts.SECONDS)
-    figure.update_xaxes(range=[0, manifest.input.duration_s])
+    figure = _figure(bars, len(names))
+    ticks = wording.marks(manifest.input.duration_s)
+    figure.update_xaxes(range=[0, manifest.input.duration_s], tickvals=ticks)
+    figure.update_xaxes(ticktext=[wording.clock(tick) for tick in ticks])
     # Also the stems that never sound have a row.
     figure.update_yaxes(categoryorder="array", categoryarray=names, autorange=False)
     figure.update_yaxes(range=[len(names) - 0.5, -0.5])
@@ -95,17 +97,17 @@ def _colour(name: str) -> str:
     return _COLOURS.get(name.removeprefix("no_"), _OTHER_COLOUR)
 
 
-def _figure(bars: go.Bar, rows: int, unit: str) -> go.Figure:
+def _figure(bars: go.Bar, rows: int) -> go.Figure:
     figure = go.Figure(bars)
     figure.update_layout(
-        height=_ROW_PX * rows + 60,
+        height=_ROW_PX * rows + 40,
         margin={"l": 0, "r": 8, "t": 8, "b": 0},
         bargap=0.35,
         showlegend=False,
         dragmode=False,
         barmode="overlay",
     )
-    figure.update_xaxes(title=unit, showgrid=True, zeroline=False, fixedrange=True)
+    figure.update_xaxes(showgrid=True, zeroline=False, fixedrange=True)
     figure.update_yaxes(autorange="reversed", fixedrange=True, ticklabelstandoff=8)
     return figure
 

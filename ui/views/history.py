@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
 
@@ -9,11 +10,12 @@ import streamlit as st
 
 from api.schemas import JobBody
 from ui import markup, places, texts, wording
-from ui.connection import Connection, current
+from ui.connection import Connection, Failure, current
 from ui.views import questions
 from ui.views.account import show_usage
 
 _A_PAGE: Final = 20
+_LOOK_EVERY_S: Final = 3.0
 _MOST_SORTED: Final = 500
 """The service gives the newest first; for any other order so many are looked at."""
 _STATUSES: Final = ("queued", "running", "succeeded", "failed", "cancelled", "expired")
@@ -26,7 +28,9 @@ def show() -> None:
     markup.title(texts.HISTORY_TITLE)
     if st.session_state.pop("deleted", False):
         st.toast(texts.DELETED)
-    filters, order = _controls()
+    controls = st.empty()
+    with controls.container():
+        filters, order = _controls()
     if st.session_state.get("listing") != (filters, order):
         st.session_state.update(listing=(filters, order), page=0, cursors=[None])
     jobs, further = _find(connection, filters, order)
@@ -37,17 +41,19 @@ def show() -> None:
     elif filters:
         markup.blank(texts.HISTORY_NO_MATCH, texts.HISTORY_NO_MATCH_HINT)
     else:
-        markup.blank(texts.HISTORY_EMPTY, texts.HISTORY_EMPTY_HINT)
-        with st.container(horizontal=True, horizontal_alignment="center", key="leads"):
-            st.page_link(places.submit(), label=texts.HISTORY_FIRST)
+        controls.empty()  # There is nothing to search.
+        with st.container(key="blank"):
+            markup.blank(texts.HISTORY_EMPTY, texts.HISTORY_EMPTY_HINT)
+            with st.container(horizontal=True, horizontal_alignment="center", key="leads"):
+                st.page_link(places.submit(), label=texts.HISTORY_FIRST)
     st.space("small")
-    show_usage(connection.client.usage())
+    show_usage(connection.client.usage(), quietly=True)
 
 
 def _controls() -> tuple[dict[str, Any], str]:
     """What the visitor looks for."""
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
-        wanted = st.text_input(texts.SEARCH, max_chars=200, type="search", key="search", width=320)
+        wanted = st.text_input(texts.SEARCH, max_chars=200, type="search", key="search", width=360)
         order = st.selectbox(
             texts.SORT,
             list(texts.SORTS),
@@ -103,8 +109,11 @@ def _row(connection: Connection, job: JobBody) -> None:
             f'<div class="ap-job"><strong>{markup.text(job.filename)}</strong>'
             f"<span>{markup.text(' · '.join(about))}</span>{why}</div>"
         )
-        tone = markup.TONES.get(job.status, "neutral")
-        st.html(markup.pill(texts.STATUS[job.status], tone), width="content")
+        if job.status in ("queued", "running"):
+            with st.container(width="content"):
+                _follow(connection, job)
+        else:
+            _pill(job)
         st.page_link(places.job(), label=texts.OPEN_JOB, query_params={"job": job.id})
         if connection.may("submit") and st.button(
             texts.DELETE,
@@ -114,6 +123,21 @@ def _row(connection: Connection, job: JobBody) -> None:
             disabled=job.status in ("queued", "running"),
         ):
             questions.ask_delete(connection, job.id, job.filename, _deleted)
+
+
+@st.fragment(run_every=_LOOK_EVERY_S)
+def _follow(connection: Connection, job: JobBody) -> None:
+    """How far a job is, as long as it runs. The page is not drawn again: a question may be open."""
+    with suppress(*Failure):
+        job = connection.client.job(job.id)
+    _pill(job)
+
+
+def _pill(job: JobBody) -> None:
+    said = texts.STATUS[job.status]
+    if job.status == "running":
+        said = texts.STATUS_PERCENT.format(status=said, percent=int(100 * job.progress))
+    st.html(markup.pill(said, markup.TONES.get(job.status, "neutral")), width="content")
 
 
 def _deleted() -> None:

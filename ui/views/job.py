@@ -38,16 +38,17 @@ def show() -> None:
             raise
         return
     st.set_page_config(page_title=f"{markup.printable(job.filename)} · {texts.PRODUCT}")
-    markup.title(job.filename, _about(job), job.status, texts.STATUS[job.status])
-    _buttons(connection, job)
+    with st.container(horizontal=True, vertical_alignment="top", key="head"):
+        markup.title(job.filename, _about(job), job.status, texts.STATUS[job.status])
+        _buttons(connection, job)
     _state(connection, job)
 
 
 def _state(connection: Connection, job: JobBody) -> None:
     if job.status in ("queued", "running"):
         progress.follow(connection, job)
-        if listen.can_begin(job):
-            listen.show(connection, job, None)
+        # From the start, although only the recording can be heard yet: the stems come as they are made.
+        listen.show(connection, job, None)
         return
     if job.status == "failed":
         lines = [job.error.message, job.error.hint] if job.error else []
@@ -72,7 +73,7 @@ def _about(job: JobBody) -> str:
 def _buttons(connection: Connection, job: JobBody) -> None:
     if not connection.may("submit"):
         return
-    with st.container(horizontal=True, key="actions"):
+    with st.container(horizontal=True, width="content", key="actions"):
         if job.status in ("queued", "running"):
             if st.button(texts.CANCEL, icon=":material/close:"):
                 questions.ask_cancel(connection, job.id, job.filename)
@@ -93,7 +94,8 @@ def _leave() -> None:
 
 
 def _nothing(heading: str, hint: str) -> None:
-    markup.blank(heading, hint)
-    with st.container(horizontal=True, horizontal_alignment="center", key="leads"):
-        st.page_link(places.history(), label=texts.HISTORY_TITLE)
-        st.page_link(places.submit(), label=texts.HISTORY_FIRST)
+    with st.container(key="blank"):
+        markup.blank(heading, hint)
+        with st.container(horizontal=True, horizontal_alignment="center", key="leads"):
+            st.page_link(places.history(), label=texts.HISTORY_TITLE)
+            st.page_link(places.submit(), label=texts.HISTORY_FIRST)

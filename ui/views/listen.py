@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import streamlit as st
 
 from api.schemas import JobBody
-from pipeline.manifest import Beats, Key, Manifest
+from pipeline.manifest import Manifest
 from ui import markup, texts, wording
-from ui.components.player.player import Lane, LaneItem, player
+from ui.components.player.player import player
 from ui.connection import Connection, Failure
-
-_AUDIBLE: Final = ("separate", "estimate", "encode", "publish")
-
-
-def can_begin(job: JobBody) -> bool:
-    """Whether something of a running job can be heard."""
-    return job.status == "running" and job.stage in _AUDIBLE
+from ui.views import timeline
 
 
 def show(connection: Connection, job: JobBody, manifest: Manifest | None) -> None:
@@ -25,7 +17,7 @@ def show(connection: Connection, job: JobBody, manifest: Manifest | None) -> Non
 
     Args:
         connection: the visitor's.
-        job: it is running or has succeeded.
+        job: it waits, is running or has succeeded.
         manifest: of the job; None while it runs.
     """
     stale = f"listen-{job.id}"
@@ -35,7 +27,7 @@ def show(connection: Connection, job: JobBody, manifest: Manifest | None) -> Non
     except Failure:
         ticket = ""  # The player asks again.
     markup.heading(texts.LISTEN)
-    beats = manifest.analysis.beats if manifest else None
+    beats, downbeats = timeline.beats(manifest)
     player(
         job.id,
         api_url=connection.browser_url,
@@ -43,20 +35,12 @@ def show(connection: Connection, job: JobBody, manifest: Manifest | None) -> Non
         title=job.filename.rpartition(".")[0] or job.filename,
         on_ticket=lambda: st.session_state.update({stale: True}),
         titles={name: wording.stem_name(name) for name in [*texts.STEM_NAMES, *_without()]},
-        lanes=_lanes(manifest),
-        beats=beats.times_s if isinstance(beats, Beats) else (),
+        lanes=timeline.lanes(manifest),
+        beats=beats,
+        downbeats=downbeats,
         key=f"player-{job.id}",
     )
 
 
 def _without() -> list[str]:
     return [f"no_{name}" for name in texts.STEM_NAMES]
-
-
-def _lanes(manifest: Manifest | None) -> list[Lane]:
-    key = manifest.analysis.key if manifest else None
-    if manifest is None or not isinstance(key, Key) or key.tonic is None or key.mode is None:
-        return []
-    label = f"{key.tonic} {texts.MODES[key.mode]}"
-    whole: LaneItem = {"start_s": 0.0, "end_s": manifest.input.duration_s, "label": label}
-    return [{"name": texts.KEY, "items": [whole]}]

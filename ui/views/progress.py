@@ -11,7 +11,6 @@ from api.client_answers import ServiceProblem
 from api.schemas import JobBody
 from ui import markup, texts, wording
 from ui.connection import Connection, Failure
-from ui.views import listen
 
 _LOOK_EVERY_S: Final = 1.0
 _ACTIVE: Final = ("queued", "running")
@@ -43,7 +42,7 @@ def _look(connection: Connection, job_id: str) -> None:
         markup.notice(texts.UNREACHABLE, tone="bad")
         return
     st.session_state.followed = job
-    if job.status not in _ACTIVE or listen.can_begin(job) != listen.can_begin(known):
+    if job.status not in _ACTIVE:
         st.rerun()
     _draw(job)
 

@@ -46,7 +46,8 @@ def _ask(
     st.text(what)
     with st.container(horizontal=True, horizontal_alignment="right"):
         kept = st.button(no)
-        agreed = st.button(yes, type="primary")
+        with st.container(key="danger", width="content"):
+            agreed = st.button(yes, type="primary")
     if kept:
         st.rerun()
     if not agreed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import streamlit as st
@@ -17,6 +18,8 @@ from ui.views import charts, listen
 _OTHERS: Final = 2
 """Other readings of a property that are shown beside the first."""
 _UNLIKELY: Final = 0.05
+_SPECTROGRAM_HZ: Final = 30.0, 20_000.0
+"""From its bottom to its top, as `api.jobs.spectrogram` draws it; never above half the sample rate."""
 
 
 def show(connection: Connection, job: JobBody) -> None:
@@ -36,7 +39,7 @@ def show(connection: Connection, job: JobBody) -> None:
     )
     if job.status == "succeeded":
         markup.heading(texts.SPECTROGRAM)
-        _spectrogram(connection, job.id)
+        _spectrogram(connection, manifest, job.id)
     charts.show(manifest)
     if job.status == "succeeded":
         markup.heading(texts.DOWNLOADS)
@@ -110,7 +113,7 @@ def _format(manifest: Manifest) -> list[str]:
     return [f"{given.codec}, {given.sample_rate / 1000:g} kHz, {channels}"]
 
 
-def _spectrogram(connection: Connection, job_id: str) -> None:
+def _spectrogram(connection: Connection, manifest: Manifest, job_id: str) -> None:
     held: dict[str, bytes] = st.session_state.setdefault("spectrograms", {})
     try:
         if job_id not in held:
@@ -123,7 +126,30 @@ def _spectrogram(connection: Connection, job_id: str) -> None:
     except Failure as exc:
         markup.notice(texts.SPECTROGRAM_NONE, [words(exc)])
         return
-    st.image(held[job_id], width="stretch", alt=texts.SPECTROGRAM_ALT)
+    with st.container(key="spectrogram"):
+        st.image(held[job_id], width="stretch", alt=texts.SPECTROGRAM_ALT)
+        markup.scale(_pitches(manifest), _times(manifest))
+
+
+def _pitches(manifest: Manifest) -> list[tuple[str, float]]:
+    """Marks on the upright side of the spectrogram, with their place from its bottom, 0 to 1."""
+    lowest, highest = _SPECTROGRAM_HZ
+    highest = min(highest, manifest.input.sample_rate / 2)
+    return [
+        (
+            texts.SPECTROGRAM_HZ.format(hz=hz) if hz < 1000 else texts.SPECTROGRAM_KHZ.format(khz=hz // 1000),
+            math.log(hz / lowest) / math.log(highest / lowest),
+        )
+        for hz in (100, 1000, 10_000)
+        if hz < highest
+    ]
+
+
+def _times(manifest: Manifest) -> list[tuple[str, float]]:
+    """Marks along the time of the recording, with their place, 0 to 1."""
+    return [
+        (wording.clock(at), at / manifest.input.duration_s) for at in wording.marks(manifest.input.duration_s)
+    ]
 
 
 def _downloads(connection: Connection, job: JobBody, manifest: Manifest) -> None:
@@ -131,7 +157,17 @@ def _downloads(connection: Connection, job: JobBody, manifest: Manifest) -> None
     base = f"/jobs/{job.id}"
     ticket, _ = connection.ticket(base, fresh=bool(st.session_state.pop(stale, False)))
     name = job.filename.rpartition(".")[0] or job.filename
+    whole = sum(artifact.bytes for artifact in manifest.artifacts)
     files: list[File] = [
+        {
+            "label": texts.EVERYTHING,
+            "detail": f"ZIP, {wording.size(whole)}",
+            "name": f"{name}.zip",
+            "path": f"{base}/archive",
+            "bytes": whole,
+        }
+    ]
+    files += [
         {
             "label": wording.stem_name(artifact.name),
             "detail": _format_and_size(artifact),
@@ -141,7 +177,6 @@ def _downloads(connection: Connection, job: JobBody, manifest: Manifest) -> None
         }
         for artifact in manifest.artifacts
     ]
-    whole = sum(artifact.bytes for artifact in manifest.artifacts)
     files += [
         {
             "label": texts.MANIFEST,
@@ -149,13 +184,6 @@ def _downloads(connection: Connection, job: JobBody, manifest: Manifest) -> None
             "name": f"{name} - manifest.json",
             "path": f"{base}/manifest",
             "bytes": None,
-        },
-        {
-            "label": texts.EVERYTHING,
-            "detail": f"ZIP, {wording.size(whole)}",
-            "name": f"{name}.zip",
-            "path": f"{base}/archive",
-            "bytes": whole,
         },
     ]
     downloads(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ui import markup, texts
-from ui.connection import Failure, organisation, sign_in, sign_out, words
+from ui.connection import Failure, organisation, sign_in, sign_out, verified, words
 
 
 def show(heading: str = "", detail: str = "") -> None:
@@ -16,6 +16,7 @@ def show(heading: str = "", detail: str = "") -> None:
         detail: more about that.
     """
     with st.container(key="sign_in"):
+        markup.brand()
         markup.title(texts.PRODUCT, texts.SIGN_IN_LEAD)
         if heading:
             markup.notice(heading, [detail], "bad", alert=True)
@@ -51,5 +52,9 @@ def _ask_account() -> None:
     if not st.user.is_logged_in:
         st.button(texts.SIGN_IN_ORGANISATION, type="primary", width="stretch", on_click=st.login)
         return
-    markup.notice(texts.SIGN_IN_NO_KEY, [str(st.user.get("email", "")), texts.SIGN_IN_NO_KEY_HINT], "bad")
+    email = str(st.user.get("email", ""))
+    if verified():
+        markup.notice(texts.SIGN_IN_NO_KEY, [email, texts.SIGN_IN_NO_KEY_HINT], "bad")
+    else:
+        markup.notice(texts.SIGN_IN_UNVERIFIED, [email, texts.SIGN_IN_UNVERIFIED_HINT], "bad")
     st.button(texts.SIGN_OUT, on_click=sign_out)

@@ -25,10 +25,14 @@ def show() -> None:
     if not connection.may("submit"):
         markup.notice(texts.SUBMIT_FORBIDDEN)
         return
+    # What a visitor comes for stands first, although the settings below decide what it does.
+    files = st.container(key="recordings")
+    markup.heading(texts.SETTINGS, texts.SETTINGS_LEAD)
     model = _choose_model(connection)
     options = {"model": model.name, **_choose_stems(model), **_choose_rest()}
-    markup.heading(texts.RECORDINGS)
-    upload(connection, options)
+    with files:
+        upload(connection, options)
+        markup.aside(_promise(model, options))
 
 
 def upload(connection: Connection, options: dict[str, Any]) -> None:
@@ -48,7 +52,6 @@ def _choose_model(connection: Connection) -> ModelBody:
     found = {model.name: model for model in connection.client.models()}
     default = next((model.name for model in found.values() if model.default), next(iter(found)))
     names = sorted(found, key=lambda name: (name != default, not found[name].ready))
-    markup.heading(texts.MODEL)
     with st.container(key="models"):
         chosen = st.session_state.get("model", default)
         shown = names if st.session_state.get("all_models") else names[:_FEW]
@@ -66,7 +69,7 @@ def _choose_model(connection: Connection) -> ModelBody:
     if len(names) > _FEW:
         st.toggle(texts.MODELS_MORE, key="all_models")
     model = found[name]
-    about = [model.quality]
+    about = [f"{model.quality[:1].upper()}{model.quality[1:]}"]
     if not model.ready:
         about.append(texts.MODEL_FETCH.format(size=wording.size(model.bytes)))
     markup.facts([(texts.DETAIL_NAMES["quality"], ". ".join(about)), (texts.MODEL_LICENCE, model.licence)])
@@ -74,16 +77,26 @@ def _choose_model(connection: Connection) -> ModelBody:
 
 
 def _summary(model: ModelBody, estimate: EstimateBody | None) -> str:
-    quality = model.quality.partition(":")[0]
+    rating = model.quality.partition(":")[0]
     work = [texts.MODEL_STEMS.format(count=len(model.stems))]
     if estimate is not None:
         work.append(texts.MODEL_TIME.format(time=wording.span(estimate.seconds)))
     lines = [
-        f"{quality[:1].upper()}{quality[1:]}",
+        texts.MODEL_LEADS.get(model.name, f"{rating[:1].upper()}{rating[1:]}"),
         ", ".join(work),
         texts.MODEL_COMMERCIAL if model.commercial_use else texts.MODEL_RESEARCH,
     ]
     return "  \n".join(map(_plain, lines))
+
+
+def _promise(model: ModelBody, options: dict[str, Any]) -> str:
+    """What becomes of a recording that is added now, in a sentence."""
+    formats = options.get("formats", ["flac"])
+    return texts.SUMMARY.format(
+        model=texts.MODEL_NAMES.get(model.name, model.name),
+        stems=wording.counted(texts.SUMMARY_STEMS, len(options.get("stems", model.stems))),
+        formats=", ".join(texts.FORMAT_NAMES[name] for name in formats),
+    )
 
 
 @st.cache_data(ttl=60, show_spinner=False)

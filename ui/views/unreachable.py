@@ -17,7 +17,10 @@ _LOOK_EVERY_S: Final = 2.0
 def show() -> None:
     """Say so, and go on as soon as it is back."""
     st.session_state.unreachable_since = time.monotonic()
-    markup.notice(texts.UNREACHABLE_TITLE, [texts.UNREACHABLE_HINT], "bad")
+    with st.container(key="away"):
+        markup.brand()
+        markup.title(texts.UNREACHABLE_TITLE, texts.UNREACHABLE_HINT)
+        markup.waiting()
     _wait()
 
 

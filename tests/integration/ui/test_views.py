@@ -2,104 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
-from api.database import open_database
-from api.jobs.folders import Folders
 from api.jobs.housekeeping import expire
 from api.jobs.model import JobError
-from api.jobs.sql_store import SqlJobStore
 from tests.audio_files import music, write_wav
-from tests.service import KEY, ROOT, Service, ended
+from tests.integration.ui.pages import HOSTILE, Open, Place, button, emptied, said
+from tests.service import KEY, ended
 from ui import texts
-
-HOSTILE = "![x](http://127.0.0.1:1/p.png) <b>é\"'.wav"
-
-
-@dataclass(frozen=True)
-class Place:
-    """A service, and its store as its workers see it."""
-
-    service: Service
-    store: SqlJobStore
-    folders: Folders
-    song: Path
-
-    def submitted(self, key: str = KEY, name: str = "song.wav", **fields: str) -> str:
-        with closing(self.service.client(key)) as http, self.song.open("rb") as file:
-            # JSON would be needed for a name with quotation marks: a form's are rewritten by HTTP clients.
-            answer = http.post("/process", files={"file": (name, file)}, data=fields)
-            assert answer.status_code in (200, 202), answer.text
-            job: str = answer.json()["id"]
-            return job
-
-
-def placed(folder: Path, **settings: str) -> Iterator[Place]:
-    song = write_wav(folder / "song.wav", music(2.0))
-    data = folder / "data"
-    data.mkdir()
-    with Service(data, **settings) as service:
-        engine = open_database(f"sqlite:///{data / 'pipeline.db'}")
-        yield Place(service, SqlJobStore(engine), Folders.below(data), song)
-        engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """A service without workers: the test does their part."""
-    yield from placed(tmp_path_factory.mktemp("idle"), PIPELINE_WORKERS="0")
-
-
-@pytest.fixture(scope="module")
-def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """A service with a worker."""
-    yield from placed(tmp_path_factory.mktemp("busy"))
-
-
-Open = Callable[..., AppTest]
-
-
-@pytest.fixture
-def visit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Open:
-    """Opens a page of the UI as its only user."""
-
-    def opened(service: Service | None, path: str = "", key: str = KEY, **query: str) -> AppTest:
-        st.cache_resource.clear()
-        st.cache_data.clear()
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("API_URL", service.url if service else "http://127.0.0.1:1")
-        monkeypatch.setenv("PIPELINE_UI_KEY", key)
-        page = AppTest.from_file(str(ROOT / "ui" / "app.py"), default_timeout=60)
-        # Its switch_page knows only pages that are files of their own.
-        page._page_hash = calc_hash(path)
-        for name, value in query.items():
-            page.query_params[name] = value
-        page.run()
-        assert not page.exception, page.exception
-        return page
-
-    return opened
-
-
-def said(page: AppTest) -> str:
-    """All HTML and text of a page."""
-    html = [element.proto.body for element in page.get("html")]
-    return "\n".join([*html, *(text.value for text in page.text), *(c.value for c in page.caption)])
-
-
-def button(page: AppTest, label: str) -> Any:
-    (found,) = [one for one in page.button if one.label == label]
-    return found
 
 
 def test_without_a_key_one_is_asked_for_and_a_wrong_one_refused(
@@ -174,9 +88,7 @@ def test_the_job_of_another_owner_is_unknown(idle: Place, visit: Open) -> None:
 
 
 def test_a_job_waits_runs_and_fails_in_plain_words(idle: Place, visit: Open) -> None:
-    for job in idle.store.find(everything(), limit=200):
-        idle.store.request_cancel(job.id)
-    job_id = idle.submitted(name=HOSTILE, estimators="none")
+    job_id = emptied(idle).submitted(name=HOSTILE, estimators="none")
     page = visit(idle.service, "job", job=job_id)
     assert texts.QUEUE_NEXT in said(page) and texts.STATUS["queued"] in said(page)
     assert "<b>" not in said(page) and "![x](http" in said(page)
@@ -196,12 +108,6 @@ def test_a_job_waits_runs_and_fails_in_plain_words(idle: Place, visit: Open) -> 
 
     button(page, texts.RETRY).click().run()
     assert texts.STATUS["queued"] in said(page)
-
-
-def everything() -> Any:
-    from api.jobs.store import JobFilter
-
-    return JobFilter()
 
 
 def test_before_a_job_is_cancelled_it_is_asked(idle: Place, visit: Open) -> None:

@@ -4,7 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from api.jobs import spectrogram
 from ui import texts, wording
+from ui.views import result
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -66,3 +68,21 @@ def test_stems_are_called_by_name_and_unknown_ones_by_their_own() -> None:
         "Without vocals",
         "theremin",
     ]
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "marks"),
+    [
+        (0.5, [0]),
+        (5.5, [0, 1, 2, 3, 4, 5]),
+        (30, [0, 5, 10, 15, 20, 25]),
+        (240, [0, 60, 120, 180]),
+        (3700, [0, 1200, 2400, 3600]),
+    ],
+)
+def test_an_axis_has_few_round_times(duration_s: float, marks: list[float]) -> None:
+    assert wording.marks(duration_s) == marks
+
+
+def test_the_marks_of_the_spectrogram_are_where_it_draws_them() -> None:
+    assert result._SPECTROGRAM_HZ == (spectrogram._LOWEST_HZ, spectrogram._HIGHEST_HZ)

@@ -40,7 +40,7 @@ def downloads(
     Large files are written piece by piece where the browser can; elsewhere they pass through its memory.
 
     Args:
-        files: of one job.
+        files: of one job; the first is what most want.
         api_url: address of the service as the browser sees it.
         ticket: opens all of them; sent as ``X-Ticket``.
         on_ticket: called when the ticket has ended, before a rerun that should bring a new one.

@@ -53,7 +53,9 @@ export class Lanes {
     const [from, to] = range;
     const scale = this.strips.clientWidth / Math.max(to - from, 0.001);
     if (this.beatRow) this.#drawBeats(from, to, scale);
-    for (const { strip, items } of this.list) {
+    for (const lane of this.list) {
+      const { strip, items } = lane;
+      lane.marked = null; // the marks go with what is replaced
       const shown = items.slice(firstWhere(items, (item) => item.end_s > from));
       const end = shown.findIndex((item) => item.start_s >= to);
       strip.replaceChildren(
@@ -80,8 +82,9 @@ export class Lanes {
     for (const lane of this.list) {
       const found = lane.items[firstWhere(lane.items, ({ end_s }) => end_s > seconds)];
       const item = found?.start_s <= seconds ? found : undefined;
-      const label = item?.label ?? "";
-      if (lane.now.textContent !== label) lane.now.textContent = label;
+      if (lane.marked === item) continue; // this is called for every picture on the screen
+      lane.marked = item;
+      lane.now.textContent = item?.label ?? "";
       for (const made of lane.strip.children) made.classList.toggle("current", made.item === item);
     }
   }

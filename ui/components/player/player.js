@@ -155,6 +155,7 @@ class Player {
   #show() {
     const { engine, faders, view, data } = this;
     const looks = this.#looks();
+    view.root.classList.toggle("empty", this.rows.length === 0);
     this.rows.forEach((row, i) => row.show(looks[i].heard, looks[i].colour));
     showBar(view.bar, engine, faders, data.texts);
     view.veil.hidden = !faders.original;
@@ -174,7 +175,7 @@ class Player {
     else if (engine.state === "opening") news = texts.opening;
     else if (engine.state === "buffering" && this.#isLate()) news = this.#ranOut() ? texts.waiting : texts.buffering;
     else if (this.exportNews) news = this.exportNews;
-    else if (!engine.supply.audio.complete) news = texts.running;
+    else if (!engine.supply.audio.complete) news = engine.supply.begun ? texts.running : texts.first;
     if (view.news.textContent !== news) view.news.textContent = news;
     view.news.dataset.kind = engine.state;
     view.retry.hidden = engine.state !== "error";
@@ -238,7 +239,8 @@ class Player {
       const fields = { now: spoken(seconds, data.texts), all: spoken(engine.duration, data.texts) };
       view.waves.setAttribute("aria-valuetext", fill(data.texts.now_of_all, fields));
     }
-    if (!engine.paused) this.frame = requestAnimationFrame(() => this.#tick());
+    // While it waits nothing moves, and whoever separates needs the processor.
+    if (engine.state === "playing") this.frame = requestAnimationFrame(() => this.#tick());
   }
 
   /** Four bars from here, where bars are known. */

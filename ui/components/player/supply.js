@@ -5,6 +5,7 @@ import { SourceError } from "./source.js";
 const AHEAD_S = 30;
 const AT_ONCE = 6; // what a browser opens to one host anyway
 const POLL_S = 2;
+const FIRST_POLL_S = 0.5; // until there is something of a stem: somebody waits for it
 const NOT_YET = ["offline", "not_ready"]; // a job that waits for its turn has no audio yet
 
 /**
@@ -65,6 +66,11 @@ export class Supply extends EventTarget {
     return Math.round(this.audio.part_s * this.audio.sample_rate);
   }
 
+  /** Whether something of a stem can be heard. */
+  get begun() {
+    return this.audio.tracks.some((track) => track.kind === "stem" && track.available_s > 0);
+  }
+
   /** Samples of the mix as far as they are known. */
   get samples() {
     const there = Math.max(...this.audio.tracks.map((track) => track.available_s), 0) * this.audio.sample_rate;
@@ -104,7 +110,7 @@ export class Supply extends EventTarget {
     this.following = true;
     try {
       while (!this.audio.complete) {
-        await new Promise((resolve) => setTimeout(resolve, POLL_S * 1000));
+        await new Promise((resolve) => setTimeout(resolve, (this.begun ? POLL_S : FIRST_POLL_S) * 1000));
         if (this.ending.signal.aborted) return;
         await this.#ask();
         this.#go();

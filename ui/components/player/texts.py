@@ -52,6 +52,7 @@ TEXTS: Final = {
     "opening": "Opening the stems …",
     "buffering": "Buffering …",
     "waiting": "This part is still being separated. It plays as soon as it is ready.",
+    "first": "The first seconds of the stems are being made. The original can be heard already.",
     "running": "Separation is still running: you hear what is finished so far.",
     "trouble_offline": "The service does not answer. Trying again …",
     "trouble_not_ready": "You can listen as soon as the first seconds are separated.",

@@ -18,4 +18,4 @@ def remember_session(name: str, session: str) -> None:
         name: of the cookie.
         session: id of the session; empty: forget it.
     """
-    _mount(data={"name": name, "id": session}, key="session", height=1)
+    _mount(data={"name": name, "id": session}, key="session_cookie", height=1)

@@ -1,6 +1,8 @@
 // The service, as far as a browser speaks to it outside of tus.
 
 const WAITS_MS = [500, 1000, 2000, 4000, 8000, 15_000, 30_000, 30_000];
+/** The service's answer to bytes that are no audio. */
+export const NO_AUDIO = 415;
 const LATER = new Set([408, 409, 423, 500, 502, 503, 504]);
 
 /** What the service has refused. `problem` is `{status, code, detail, hint}`, of which all may be empty. */

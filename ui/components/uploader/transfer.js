@@ -1,7 +1,7 @@
 // One file on its way: by tus to the service, and there into a job.
 
 import tus from "./tus.js";
-import { Refused } from "./service.js";
+import { NO_AUDIO, Refused } from "./service.js";
 
 const PIECE_BYTES = 32 * 2 ** 20; // as the Python client: proxies often refuse more than 100 MB
 const DELAYS_MS = [0, 1000, 2000, 4000, 8000, 15_000, ...Array(10).fill(30_000)];
@@ -70,8 +70,11 @@ export class Transfer {
       this.#become("done");
     } catch (error) {
       const { problem } = error instanceof Refused ? error : new Refused(0);
-      if (["upload_unknown", "gone"].includes(problem.code)) await this.#forget();
+      const { uploadId } = this;
+      const useless = problem.status === NO_AUDIO && uploadId; // sent again it would be refused again
+      if (useless || ["upload_unknown", "gone"].includes(problem.code)) await this.#forget();
       if (this.state !== "gone") this.fail(problem);
+      if (useless) await this.#service.discard(uploadId);
     }
   }
 

@@ -1,5 +1,6 @@
 // What is seen of a session. Names come from users and problems from afar: they are text, and never markup.
 
+import { NO_AUDIO } from "./service.js";
 import { filled, size, time, wrong } from "./words.js";
 
 /** Shows a session in an element that holds uploader.html. */
@@ -109,7 +110,8 @@ export class View {
     const words = state === "failed" ? wrong(problem, texts, this.#session.largest) : this.#progress(transfer, percent);
     this.#showRow(row, transfer, state, percent, words);
     label(row.querySelector(".open"), state === "done" && texts.open, transfer.name);
-    const hopeless = ["file_empty", "file_too_large", "file_unreadable"].includes(problem?.code);
+    const hopeless =
+      problem?.status === NO_AUDIO || ["file_empty", "file_too_large", "file_unreadable"].includes(problem?.code);
     label(row.querySelector(".again"), state === "failed" && !hopeless && texts.again, transfer.name);
     const verb = transfer.active || state === "waiting" ? texts.cancel : texts.remove;
     label(row.querySelector(".remove"), state !== "submitting" && verb, transfer.name);
