@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+_OVERLAP: Final = {"exact": 0.25, "balanced": 0.25, "fast": 0.1}
+"""By precision. 0.25 is demucs' own; docs/measurements.md has what less of it costs."""
 
 
 class _Frozen(BaseModel):
@@ -73,3 +76,8 @@ class PipelineConfig(_Frozen):
     threads: int | None = Field(default=None, ge=1, description="None: one per core.")
     limits: Limits = Limits()
     weights: WeightsConfig = WeightsConfig()
+
+    @property
+    def segment_overlap(self) -> float:
+        """Share of a segment that the next one covers too: as asked for, or what the precision takes."""
+        return _OVERLAP[self.precision] if self.overlap is None else self.overlap

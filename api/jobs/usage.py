@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from statistics import median
 from typing import Final
 
 from api.errors import QuotaExceeded
 from api.jobs.capacity import USUAL_RATE, predict_room
 from api.jobs.model import JobStatus
+from api.jobs.speed import predict_s
 from api.jobs.store import JobFilter, JobStore, every_job
 from pipeline.codec.probe import Probe
 from pipeline.config import PipelineConfig
-from pipeline.weights.registry import HPSS, get_model_spec
 
 _DAY: Final = timedelta(days=1)
 _MONTH: Final = timedelta(days=30)
 _RECENT: Final = 50
 """Finished jobs that are looked at for the speed of this machine."""
-_START_S: Final = 3.0
-"""Imports and loading the model, where none is warm."""
-_FIRST_GUESS: Final = {HPSS: 0.2}
-_NETWORK_GUESS: Final = 0.6
-"""Seconds of work per second of audio on two cores, for one network, until a job has shown it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +95,7 @@ class Cost:
 
 
 def estimate_cost(
-    store: JobStore, duration_s: float, config: PipelineConfig, default_model: str, workers: int
+    store: JobStore, duration_s: float, config: PipelineConfig, defaults: PipelineConfig, workers: int
 ) -> Cost:
     """Predict what a job would take, from the speed of jobs like it.
 
@@ -109,34 +103,22 @@ def estimate_cost(
         store: the jobs.
         duration_s: of the recording.
         config: what is to be done.
-        default_model: of jobs that name none.
+        defaults: of jobs that do not say otherwise.
         workers: jobs that run at the same time.
     """
-    factor, measured = _seconds_per_second(store, config.model, default_model)
+    done = store.find(JobFilter(statuses=(JobStatus.SUCCEEDED,)), limit=_RECENT)
+    seconds, measured = predict_s(duration_s, config.model_dump(), done, defaults)
     waiting = list(every_job(store, JobFilter(statuses=(JobStatus.QUEUED, JobStatus.RUNNING))))
-    ahead_s = sum((job.duration_s or 0.0) * factor * (1.0 - job.progress) + _START_S for job in waiting)
+    ahead_s = sum(
+        predict_s(job.duration_s or 0.0, job.options, done, defaults)[0] * (1.0 - job.progress)
+        for job in waiting
+    )
     # 44.1 kHz stereo at CD quality: for what a header would say, were there one.
     probe = Probe("", "", USUAL_RATE, 2, ("FL", "FR"), duration_s)
     room = predict_room(int(duration_s * USUAL_RATE * 4), probe, config)
     return Cost(
-        seconds=round(duration_s * factor + _START_S, 1),
+        seconds=round(seconds, 1),
         wait_s=round(ahead_s / max(workers, 1), 1),
         result_bytes=room.result,
         measured=measured,
     )
-
-
-def _seconds_per_second(store: JobStore, model: str, default_model: str) -> tuple[float, bool]:
-    recent = store.find(JobFilter(statuses=(JobStatus.SUCCEEDED,)), limit=_RECENT)
-    speeds = [
-        max((job.finished_at - job.started_at).total_seconds() - _START_S, 0.1) / job.duration_s
-        for job in recent
-        if job.options.get("model", default_model) == model
-        and job.duration_s
-        and job.started_at
-        and job.finished_at
-    ]
-    if speeds:
-        return median(speeds), True
-    networks = max(len(get_model_spec(model).members), 1)
-    return _FIRST_GUESS.get(model, _NETWORK_GUESS * networks), False

@@ -83,7 +83,7 @@ def estimate(wanted: EstimateRequest, services: ServicesDep, _principal: Princip
     """What a job would take, before it is submitted."""
     config = job_config(services.defaults, wanted.options.model_dump(exclude_none=True))
     cost = estimate_cost(
-        services.store, wanted.duration_s, config, services.defaults.model, services.settings.workers
+        services.store, wanted.duration_s, config, services.defaults, services.settings.workers
     )
     return EstimateBody(
         seconds=cost.seconds, wait_s=cost.wait_s, result_bytes=cost.result_bytes, measured=cost.measured

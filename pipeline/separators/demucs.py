@@ -44,9 +44,6 @@ _SHIFT_S: Final = 0.5
 _SEED: Final = 0
 """Shifts are random but the same for every job: equal input gives equal bytes."""
 
-_OVERLAP: Final = {"exact": 0.25, "balanced": 0.25, "fast": 0.1}
-"""By precision. 0.25 is demucs' own; docs/measurements.md has what less of it costs."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Part:
@@ -109,7 +106,7 @@ class DemucsSeparator:
                 "Give a shorter segment, or none.",
             )
         self._segment = int(self._sample_rate * segment_s)
-        self._overlap = _OVERLAP[config.precision] if config.overlap is None else config.overlap
+        self._overlap = config.segment_overlap
         shift_max = int(_SHIFT_S * self._sample_rate)
         draw = random.Random(_SEED)  # noqa: S311 - no secret
         # Drawn for all, so that a network gives the same whichever others are run.
