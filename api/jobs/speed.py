@@ -1,8 +1,8 @@
 """How long jobs take on this machine: learned from those that have ended.
 
 Time goes into segments that networks are run on, so a job counts by them: a recording of 6 s costs two, one
-of 11 s also two. Jobs are compared with those of the same model and precision; what shifts and overlap cost is
-known.
+of 11 s also two. Jobs are compared with those of the same model and precision; what shifts and overlap cost
+is known.
 """
 
 from __future__ import annotations
