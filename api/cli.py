@@ -37,8 +37,9 @@ def _settings(log_file: str | None) -> Settings:
     from api.telemetry import configure_logging
 
     settings = load_settings(os.environ, Path(".env"))
-    with disk_errors(f"the folder {str(settings.logs_dir)!r}"):
-        settings.logs_dir.mkdir(parents=True, exist_ok=True)
+    for folder in (settings.data_dir, settings.logs_dir):
+        with disk_errors(f"the folder {str(folder)!r}"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     hidden = (settings.api_key, settings.secret_key, settings.database_url)
     configure_logging(
         settings.logging_level,

@@ -78,7 +78,7 @@ def _parsed(url: str) -> URL:
 
 def _keep_to_file(engine: Engine, path: Path, *, create: bool) -> None:
     if create:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(OSError):  # Whoever uses it is told in our words.
             path.touch()
 

@@ -272,6 +272,9 @@ def _title(kind: type[PipelineError]) -> str:
 def _field_errors(errors: Sequence[Any]) -> list[FieldError]:
     """What was wrong where. What was sent is left out: it may be a secret, or as long as a recording."""
     return [
-        FieldError(where=".".join(str(part) for part in error["loc"]), message=str(error["msg"]))
+        FieldError(
+            where=".".join(str(part) for part in error["loc"]),
+            message=str(error["msg"]).removeprefix("Value error, "),
+        )
         for error in errors
     ]

@@ -155,10 +155,12 @@ def _joined(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Form fields by name; a list may come as several fields.
 
     Raises:
-        InvalidRequest: another field comes twice.
+        InvalidRequest: another field comes twice, or the recording's name instead of the recording.
     """
     values: dict[str, str] = {}
     for name, value in fields:
+        if name == FILE_FIELD:
+            raise InvalidRequest(f"The field {FILE_FIELD} is text, not a file.", f"{_HOW} Mind the @.")
         if name not in values:
             values[name] = value
         elif name in _LISTS:
@@ -180,7 +182,7 @@ def _parsed(said: bytes | dict[str, Any]) -> Submission:
         where = ".".join(str(part) for part in first["loc"])
         field = f"The field {printable(where)}" if where else "The body"
         hint = f"The options are {', '.join(JobOptions.model_fields)}; see /docs."
-        raise InvalidRequest(f"{field}: {first['msg']}.", hint) from exc
+        raise InvalidRequest(f"{field}: {first['msg'].removeprefix('Value error, ')}.", hint) from exc
 
 
 def _check_one_source(taken: Received) -> None:

@@ -25,7 +25,10 @@ _METADATA_BYTES = 16 << 10
 
 
 def _parsed(value: Any) -> Any:
-    return from_json(value) if isinstance(value, str) else value
+    try:
+        return from_json(value) if isinstance(value, str) else value
+    except ValueError as exc:
+        raise ValueError("should be a JSON object") from exc
 
 
 def _storable(value: dict[str, Any]) -> dict[str, Any]:

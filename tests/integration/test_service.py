@@ -199,6 +199,13 @@ def test_bad_options_are_refused_at_the_door(
     assert 400 <= answer.status_code < 500
 
 
+def test_what_goes_wrong_with_curl_is_told_in_words(http: httpx.Client) -> None:
+    forgotten = http.post("/process", files={"file": (None, "song.mp3")}).json()
+    assert "text, not a file" in forgotten["detail"] and "@" in forgotten["hint"]
+    metadata = http.post("/process", files={"file": ("a.wav", b"x"), "metadata": (None, "x")}).json()
+    assert metadata["detail"] == "The field metadata: should be a JSON object."
+
+
 def test_a_body_that_is_no_form_is_refused(http: httpx.Client) -> None:
     assert http.post("/process", content=b"x", headers={"Content-Type": "audio/mpeg"}).status_code == 415
     assert http.post("/process", data={"model": "hpss"}, files={"other": b"x"}).status_code in (400, 422)
