@@ -28,8 +28,8 @@ _HEALTHY_S: Final = 60.0
 _SILENT_S: Final = 120.0
 _ENVIRONMENT: Final = {"GOMP_SPINCOUNT": "1000"}
 """Of workers, unless the operator says otherwise: a thread that waits for the others of a computation spins
-for some 50 us, not for GNU OpenMP's several ms. Where cores are shared, those are lost to other programs and to
-the computation itself: htdemucs on two busy cores took 10.5 s of processor time a segment, and 5.6 s so.
+for some 50 us, not for GNU OpenMP's several ms. Where cores are shared, those are lost to other programs and
+to the computation itself: htdemucs on two busy cores took 10.5 s of processor time a segment, and 5.6 s so.
 """
 
 
