@@ -39,6 +39,24 @@ def test_workers_that_die_are_replaced() -> None:
     assert not psutil.pid_exists(other)
 
 
+@pytest.mark.parametrize("operators", [None, "7"])
+def test_the_threads_of_a_worker_do_not_spin_for_long_unless_the_operator_wants_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operators: str | None
+) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    if operators is not None:
+        monkeypatch.setenv("GOMP_SPINCOUNT", operators)
+    tell = f"import os; open({str(tmp_path / 'part')!r}, 'w').write(os.environ['GOMP_SPINCOUNT']); "
+    there = f"os.rename({str(tmp_path / 'part')!r}, {str(tmp_path / 'told')!r}); {WAITS}"
+    supervisor = Supervisor([sys.executable, "-c", tell + there], 1)
+    supervisor.start()
+    try:
+        eventually((tmp_path / "told").exists)
+        assert (tmp_path / "told").read_text() == (operators or "1000")
+    finally:
+        supervisor.stop()
+
+
 def test_a_worker_that_does_not_stop_is_killed() -> None:
     supervisor = Supervisor([sys.executable, "-c", DEAF], 1, grace_s=0.1)
     supervisor.start()
