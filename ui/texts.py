@@ -62,6 +62,12 @@ RESIDUALS: Final = {
     "file": "Keep it as a file",
     "distribute": "Add it to the stems, so that they sum to the recording",
 }
+PRECISION: Final = "Precision"
+PRECISIONS: Final = {"balanced": "Balanced", "fast": "Fast", "exact": "Exact"}
+PRECISION_HELP: Final = (
+    "Fast takes a sixth less time, for a difference that few will hear. Exact repeats the arithmetic that the "
+    "model was published with, and takes several times longer."
+)
 SHIFTS: Final = "Extra passes"
 SHIFTS_HELP: Final = "The average of more passes is a little better, and takes as many times longer."
 COMMERCIAL_ONLY: Final = "Refuse models that are licensed for research only"

@@ -147,6 +147,13 @@ def _choose_rest() -> dict[str, Any]:
             help=texts.RESIDUAL_HELP,
             key="residual",
         )
+        precision = st.selectbox(
+            texts.PRECISION,
+            list(texts.PRECISIONS),
+            format_func=texts.PRECISIONS.__getitem__,
+            help=texts.PRECISION_HELP,
+            key="precision",
+        )
         shifts = st.slider(texts.SHIFTS, 0, 5, 0, help=texts.SHIFTS_HELP, key="shifts")
         commercial = st.checkbox(texts.COMMERCIAL_ONLY, key="commercial_only")
         damaged = st.checkbox(texts.DAMAGED, key="accept_damaged")
@@ -156,6 +163,8 @@ def _choose_rest() -> dict[str, Any]:
         chosen["formats"] = formats
     if len(estimators) < len(texts.ESTIMATOR_NAMES):
         chosen["estimators"] = estimators
+    if precision != "balanced":
+        chosen["precision"] = precision
     if shifts:
         chosen["shifts"] = shifts
     return chosen | {k: True for k, v in (("commercial_only", commercial), ("accept_damaged", damaged)) if v}
