@@ -65,8 +65,8 @@ RESIDUALS: Final = {
 PRECISION: Final = "Precision"
 PRECISIONS: Final = {"balanced": "Balanced", "fast": "Fast", "exact": "Exact"}
 PRECISION_HELP: Final = (
-    "Fast takes a sixth less time, for a difference that few will hear. Exact repeats the arithmetic that the "
-    "model was published with, and takes several times longer."
+    "Fast takes a sixth less time, for a difference that few will hear. Exact repeats the arithmetic that "
+    "the model was published with, and takes several times longer."
 )
 SHIFTS: Final = "Extra passes"
 SHIFTS_HELP: Final = "The average of more passes is a little better, and takes as many times longer."
