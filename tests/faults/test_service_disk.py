@@ -102,7 +102,7 @@ def _is_traced(pid: int) -> bool:
         ("write", "outputs/.attempts/{job}.1/.{job}.partial/manifest.json.tmp"),
         ("fsync", "outputs/.attempts/{job}.1/.{job}.partial/manifest.json.tmp"),
         ("rename", "outputs/.attempts/{job}.1/.{job}.partial/manifest.json.tmp"),
-        ("rename", "outputs/{job}"),
+        ("rename", "outputs/.attempts/{job}.1/{job}"),  # strace looks at the first path alone
         ("write", "checkpoints/{job}.checkpoint"),
         ("pwrite64", "pipeline.db-wal"),
         ("fdatasync", "pipeline.db-wal"),
