@@ -81,10 +81,11 @@ def _bytes_s(fmt: Format, sample_rate: int, channels: int) -> float:
 def predict_memory(spec: ModelSpec) -> int:
     """Bytes of memory that a worker with this model takes at its peak, for stereo and whatever length.
 
-    Measured on Linux with the CPU build of torch: htdemucs 1.29 GB (2 threads), hpss 0.4 GB. A network's part
-    besides its parameters is that of a segment; parameters count twice the file's 16 bits.
+    Measured on Linux with the CPU build of torch: htdemucs 1.95 GB (compiled, two segments at a time), hpss
+    0.4 GB. A network's part besides its parameters is that of its segments; parameters count twice the file's
+    16 bits, and as much again where they are compiled.
     """
-    return int(0.45 * _GIB) if spec.name == HPSS else int(1.2 * _GIB) + 2 * spec.bytes
+    return int(0.45 * _GIB) if spec.name == HPSS else int(1.6 * _GIB) + 4 * spec.bytes
 
 
 def workers_that_fit(spec: ModelSpec, cores: int, memory: int, reserve: int) -> int:

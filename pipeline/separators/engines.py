@@ -25,8 +25,8 @@ AGREEMENT_DB: Final = {"float32": 60.0, "bfloat16": 20.0}
 Measured on music with htdemucs: 93 dB and more in float32, 35 to 47 dB in bfloat16. What falls below these
 is not rounding but a fault.
 """
-_MOST_PARALLEL: Final = 4
-"""Each segment at work takes about 300 MB."""
+_MOST_PARALLEL: Final = 2
+"""Each segment at work takes 400 MB; `api.jobs.capacity.predict_memory` reckons with it."""
 
 
 def choose_engine(loaded: LoadedModel, config: PipelineConfig, device: str) -> Engine:
