@@ -66,6 +66,15 @@ def claimed(store: SqlJobStore, lease_s: float = 30.0) -> Claim:
     return claim
 
 
+def taken_over(store: SqlJobStore, stale: Claim) -> Claim:
+    """Take a job from who holds it, as if he had been stopped for longer than the lease."""
+    fresh = None
+    while fresh is None:  # The first beat of the attempt itself may come in between.
+        store.beat(stale, 0.0)
+        fresh = store.claim("worker-2", 30.0)
+    return fresh
+
+
 def now(store: SqlJobStore, job: Job) -> Job:
     """A job as it is now."""
     found = store.get(job.id)

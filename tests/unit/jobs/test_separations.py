@@ -25,7 +25,7 @@ from pipeline.config import PipelineConfig
 from pipeline.errors import DiskFull
 from pipeline.manifest import Manifest, read_manifest
 from pipeline.progress import Progress
-from tests.worker_support import claimed, during, now, submit, temporary_files, worker_config
+from tests.worker_support import claimed, during, now, submit, taken_over, temporary_files, worker_config
 
 NEVER = threading.Event()
 MIB = 1 << 20
@@ -176,9 +176,7 @@ def test_a_job_that_loses_its_claim_after_it_was_made_need_not_separate_again(
     resumed: list[float] = []
 
     def lose(_: Progress) -> None:
-        # As if the process had been stopped here for longer than the lease.
-        store.beat(stale, 0.0)
-        fresh.append(claimed(store))
+        fresh.append(taken_over(store, stale))
 
     during(monkeypatch, "publish", lose)
     assert attempt(store, folders, worker_config(beat_s=1e9), NEVER, stale) is Outcome.LOST

@@ -22,6 +22,7 @@ from tests.worker_support import (
     during,
     now,
     submit,
+    taken_over,
     temporary_files,
     worker_config,
 )
@@ -53,9 +54,7 @@ def test_a_worker_that_loses_its_job_at_the_last_moment_publishes_nothing(
     fresh: list[Claim] = []
 
     def lose(_: Progress) -> None:
-        # As if the process had been stopped here for longer than the lease.
-        store.beat(stale, 0.0)
-        fresh.append(claimed(store))
+        fresh.append(taken_over(store, stale))
 
     during(monkeypatch, "publish", lose)
     assert attempt(store, folders, worker_config(beat_s=1e9), NEVER, stale) is Outcome.LOST
