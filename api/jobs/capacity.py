@@ -11,6 +11,7 @@ from typing import Final
 from pipeline.codec.formats import FORMATS, Format
 from pipeline.codec.probe import Probe
 from pipeline.config import PipelineConfig
+from pipeline.estimators.base import ANALYSIS_RATE
 from pipeline.stems import MINUS
 from pipeline.weights.registry import HPSS, ModelSpec, get_model_spec
 
@@ -26,6 +27,8 @@ _LEAST_BYTES_S: Final = 1000
 _USUAL_BYTES_S: Final = 16_000
 """A second at 128 kbit/s: the guess where a header states no length."""
 _CORES_A_WORKER: Final = 4
+_VIEWS: Final = 3
+"""Mono views of a recording that the estimators listen to: the mix, the drums, and all but them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +64,12 @@ def predict_room(size: int, probe: Probe, config: PipelineConfig) -> Room:
     kept = [*spec.stems, *(name for name in published if name.startswith(MINUS) or name == "residual")]
     network = spec.name != HPSS
     heard = int(duration_s * USUAL_RATE) * channels if network else 0
+    viewed = _VIEWS * int(duration_s * ANALYSIS_RATE) if config.estimators != () else 0
     # Mono is a pair of equal channels to a network, and pairs are what it makes.
     stored = heard // channels * 2 * -(-channels // 2) if network else samples
     a_stem = sum(_bytes_s(FORMATS[name], probe.sample_rate, channels) for name in config.formats)
     return Room(
-        work=4 * (samples * (1 + len(kept)) + heard),
+        work=4 * (samples * (1 + len(kept)) + heard + viewed),
         checkpoint=4 * stored * len(spec.stems),
         result=int(a_stem * duration_s) * len(published) + (64 << 10),
     )
