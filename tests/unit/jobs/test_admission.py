@@ -95,7 +95,7 @@ def test_a_job_takes_no_more_room_than_predicted_and_not_far_less(
 
 def test_a_song_of_four_minutes_needs_about_a_gigabyte_while_it_runs() -> None:
     room = predict_room(5_000_000, header(), PipelineConfig())
-    assert 0.5e9 < room.work < 0.52e9
+    assert 0.56e9 < room.work < 0.58e9
     assert 0.3e9 < room.checkpoint < 0.4e9
     assert 0.15e9 < room.result < 0.25e9
 
@@ -188,7 +188,7 @@ def test_the_state_is_looked_at_once_a_second(store: SqlJobStore, folders: Folde
 
 @pytest.mark.parametrize(
     ("cores", "memory", "workers"),
-    [(1, 4 * GIB, 1), (2, 8 * GIB, 1), (4, 8 * GIB, 1), (8, 8 * GIB, 2), (16, 64 * GIB, 4), (16, 4 * GIB, 2)],
+    [(1, 4 * GIB, 1), (2, 8 * GIB, 1), (4, 8 * GIB, 1), (8, 8 * GIB, 2), (16, 64 * GIB, 4), (16, 4 * GIB, 1)],
 )
 def test_workers_fit_the_cores_and_the_memory(cores: int, memory: int, workers: int) -> None:
     assert workers_that_fit(get_model_spec("htdemucs"), cores, memory, GIB // 2) == workers
