@@ -11,7 +11,7 @@ import pytest
 import pipeline
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = {"torch", "librosa", "demucs", "onnx", "scipy"}
+HEAVY = {"torch", "librosa", "demucs", "onnx", "openvino", "scipy"}
 CONTRACTS = ("pipeline.manifest", "pipeline.config", "pipeline.errors")
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.separators.compiled.layers import decoded, encoded, with_frequency_embedding
-from pipeline.separators.compiled.ops import op, shape, transposed, values
-from pipeline.separators.compiled.runtime import openvino
+from pipeline.separators.compiled.ops import shape, transposed, values
+from pipeline.separators.compiled.runtime import openvino, opset
 from pipeline.separators.compiled.transformer import from_tokens, pointwise, to_tokens, transformed
 from pipeline.separators.compiled.transforms import spectrum_frames
 
@@ -63,8 +63,8 @@ def build_graph(network: Any) -> Any:
     samples = segment_samples(network)
     frames = spectrum_frames(samples, network.nfft)
     channels = network.audio_channels
-    spectrum = op.parameter([1, network.nfft // 2, frames, 2 * channels], np.float32, name="spectrum")
-    wave = op.parameter([1, channels, 1, samples], np.float32, name="wave")
+    spectrum = opset().parameter([1, network.nfft // 2, frames, 2 * channels], np.float32, name="spectrum")
+    wave = opset().parameter([1, channels, 1, samples], np.float32, name="wave")
     x, xt = transposed(spectrum, (0, 3, 1, 2)), wave
     saved, saved_t = [], []
     lengths, lengths_t = [], []

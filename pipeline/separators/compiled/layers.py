@@ -19,13 +19,13 @@ from pipeline.separators.compiled.ops import (
     gated_convolution,
     gelu,
     integers,
-    op,
     per_channel,
     planar,
     scaled,
     shape,
     values,
 )
+from pipeline.separators.compiled.runtime import opset
 
 
 def encoded(x: Node, layer: Any) -> Node:
@@ -57,13 +57,13 @@ def decoded(x: Node, skip: Node, layer: Any, length: int) -> Node:
         length: rows of the spectrum, or samples of the waveform, that come out.
     """
     pad = layer.rewrite.padding
-    y = gated_convolution(op.add(x, skip), layer.rewrite, pad if layer.freq else (0, *pad))
+    y = gated_convolution(opset().add(x, skip), layer.rewrite, pad if layer.freq else (0, *pad))
     y = _with_residuals(y, layer.dconv)
     axis = 2 if layer.freq else 3
     kernel = values(layer.conv_tr.weight)
     full = (shape(y)[axis] - 1) * layer.stride + layer.kernel_size
     cut, cut_end = layer.pad, full - layer.pad - length
-    z = op.convolution_backprop_data(
+    z = opset().convolution_backprop_data(
         y,
         constant(kernel if layer.freq else kernel[:, :, None, :]),
         [layer.stride, 1] if layer.freq else [1, layer.stride],
@@ -71,7 +71,7 @@ def decoded(x: Node, skip: Node, layer: Any, length: int) -> Node:
         pads_end=[cut_end, 0] if layer.freq else [0, cut_end],
         dilations=[1, 1],
     )
-    z = op.add(z, per_channel(values(layer.conv_tr.bias)))
+    z = opset().add(z, per_channel(values(layer.conv_tr.bias)))
     return z if layer.last else gelu(z)
 
 
@@ -96,7 +96,7 @@ def _with_residuals(x: Node, dconv: Any) -> Node:
         weight, offset, layer_scale = values(norm_out.weight), values(norm_out.bias), values(scale.scale)
         value = _normed(value, mean, rate, weight[:half] * layer_scale, offset[:half] * layer_scale)
         gate = _normed(gate, mean, rate, weight[half:], offset[half:])
-        x = op.add(x, gated(value, gate))
+        x = opset().add(x, gated(value, gate))
     return x
 
 
@@ -109,27 +109,27 @@ def _row_statistics(parts: list[Node], eps: float) -> tuple[Node, Node]:
     """
     axes = integers([1, 3])
     share = constant(1.0 / sum(shape(part)[1] * shape(part)[3] for part in parts))
-    sums = [op.reduce_sum(part, axes, True) for part in parts]
-    norms = [op.reduce_l2(part, axes, True) for part in parts]  # squares summed in one walk
-    mean = op.multiply(_total(sums), share)
-    power = op.multiply(_total([op.multiply(norm, norm) for norm in norms]), share)
-    variance = op.relu(op.subtract(power, op.multiply(mean, mean)))
-    return mean, op.divide(constant(1.0), op.sqrt(op.add(variance, constant(eps))))
+    sums = [opset().reduce_sum(part, axes, True) for part in parts]
+    norms = [opset().reduce_l2(part, axes, True) for part in parts]  # squares summed in one walk
+    mean = opset().multiply(_total(sums), share)
+    power = opset().multiply(_total([opset().multiply(norm, norm) for norm in norms]), share)
+    variance = opset().relu(opset().subtract(power, opset().multiply(mean, mean)))
+    return mean, opset().divide(constant(1.0), opset().sqrt(opset().add(variance, constant(eps))))
 
 
 def _normed(x: Node, mean: Node, rate: Node, weight: FloatArray, offset: FloatArray) -> Node:
     """``(x - mean) * rate * weight + offset``, with one multiplication a sample."""
-    scale = op.multiply(rate, per_channel(weight))
-    return scaled(x, scale, op.subtract(per_channel(offset), op.multiply(mean, scale)))
+    scale = opset().multiply(rate, per_channel(weight))
+    return scaled(x, scale, opset().subtract(per_channel(offset), opset().multiply(mean, scale)))
 
 
 def _total(parts: list[Node]) -> Node:
     total, *others = parts
     for part in others:
-        total = op.add(total, part)
+        total = opset().add(total, part)
     return total
 
 
 def with_frequency_embedding(x: Node, embedding: FloatArray) -> Node:
     """Add what the network knows of each frequency: (channels, rows)."""
-    return op.add(x, constant(np.asarray(embedding)[None, :, :, None]))
+    return opset().add(x, constant(np.asarray(embedding)[None, :, :, None]))

@@ -23,8 +23,6 @@ Node: TypeAlias = Any
 Pair: TypeAlias = tuple[int, int]
 """Of something along rows and along time."""
 
-op = opset()
-
 
 def values(tensor: torch.Tensor) -> FloatArray:
     """Weights as an array, float32."""
@@ -33,13 +31,13 @@ def values(tensor: torch.Tensor) -> FloatArray:
 
 def constant(array: FloatArray | float) -> Node:
     """A constant, float32."""
-    return op.constant(np.ascontiguousarray(array, dtype=np.float32))
+    return opset().constant(np.ascontiguousarray(array, dtype=np.float32))
 
 
 def integers(numbers: Sequence[int]) -> Node:
     """Axes or sizes."""
     array: npt.NDArray[np.int64] = np.array(numbers, dtype=np.int64)
-    return op.constant(array)
+    return opset().constant(array)
 
 
 def shape(node: Node) -> list[int]:
@@ -49,12 +47,12 @@ def shape(node: Node) -> list[int]:
 
 def reshaped(x: Node, sizes: Sequence[int]) -> Node:
     """The same numbers, in the same order, in another shape."""
-    return op.reshape(x, integers(sizes), False)
+    return opset().reshape(x, integers(sizes), False)
 
 
 def transposed(x: Node, order: Sequence[int]) -> Node:
     """Axes in another order."""
-    return op.transpose(x, integers(order))
+    return opset().transpose(x, integers(order))
 
 
 def per_channel(array: FloatArray) -> Node:
@@ -64,17 +62,17 @@ def per_channel(array: FloatArray) -> Node:
 
 def scaled(x: Node, scale: Node, offset: Node) -> Node:
     """``x * scale + offset``."""
-    return op.add(op.multiply(x, scale), offset)
+    return opset().add(opset().multiply(x, scale), offset)
 
 
 def gelu(x: Node) -> Node:
     """Exact GELU, as torch's default."""
-    return op.gelu(x, "erf")
+    return opset().gelu(x, "erf")
 
 
 def gated(value: Node, gate: Node) -> Node:
     """The gated linear unit: ``value * sigmoid(gate)``."""
-    return op.multiply(value, op.sigmoid(gate))
+    return opset().multiply(value, opset().sigmoid(gate))
 
 
 def planar(weight: torch.Tensor) -> FloatArray:
@@ -94,8 +92,10 @@ def convolution(
     dilation: Pair = (1, 1),
 ) -> Node:
     """A convolution with its bias; ``pad_end`` where the end is padded otherwise than the start."""
-    y = op.convolution(x, constant(kernel), list(stride), list(pad), list(pad_end or pad), list(dilation))
-    return op.add(y, per_channel(bias))
+    y = opset().convolution(
+        x, constant(kernel), list(stride), list(pad), list(pad_end or pad), list(dilation)
+    )
+    return opset().add(y, per_channel(bias))
 
 
 def gated_convolution(x: Node, conv: Any, pad: Pair = (0, 0)) -> Node:
@@ -112,12 +112,12 @@ def gated_convolution(x: Node, conv: Any, pad: Pair = (0, 0)) -> Node:
 
 def linear(x: Node, weight: FloatArray, bias: FloatArray) -> Node:
     """A linear layer on tokens: weight (out, in)."""
-    return op.add(op.matmul(x, constant(weight), False, True), constant(bias.reshape(1, 1, -1)))
+    return opset().add(opset().matmul(x, constant(weight), False, True), constant(bias.reshape(1, 1, -1)))
 
 
 def standardised(x: Node, eps: float, axes: Sequence[int] = (2,)) -> Node:
     """Tokens with mean 0 and variance 1 along axes: a layer norm without its weights."""
-    return op.mvn(x, integers(axes), True, eps, "inside_sqrt")
+    return opset().mvn(x, integers(axes), True, eps, "inside_sqrt")
 
 
 def affine(x: Node, norm: Any, offset: FloatArray | float = 0.0) -> Node:

@@ -16,13 +16,13 @@ from pipeline.separators.compiled.ops import (
     affine,
     gelu,
     linear,
-    op,
     reshaped,
     shape,
     standardised,
     transposed,
     values,
 )
+from pipeline.separators.compiled.runtime import opset
 
 
 def to_tokens(x: Node) -> Node:
@@ -75,7 +75,7 @@ def _layer(x: Node, other: Node | None, layer: Any) -> Node:
         norm_feed = layer.norm3
         theirs = standardised(other, layer.norm2.eps)
         heard = _attention(own, theirs, layer.cross_attn, layer.norm1, layer.norm2, layer.gamma_1)
-    x = op.add(x, heard)
+    x = opset().add(x, heard)
     widened = gelu(
         _folded(standardised(x, norm_feed.eps), layer.linear1.weight, layer.linear1.bias, norm_feed)
     )
@@ -83,7 +83,7 @@ def _layer(x: Node, other: Node | None, layer: Any) -> Node:
     narrowed = linear(
         widened, values(layer.linear2.weight) * scale[:, None], values(layer.linear2.bias) * scale
     )
-    x = op.add(x, narrowed)
+    x = opset().add(x, narrowed)
     # A group norm of one group: over all tokens and channels.
     return affine(standardised(x, layer.norm_out.eps, axes=(1, 2)), layer.norm_out)
 
@@ -99,7 +99,7 @@ def _attention(own: Node, heard: Node, attention: Any, norm: Any, norm_heard: An
             (own, heard, heard), weights, biases, (norm, norm_heard, norm_heard), strict=True
         )
     )
-    mixed = op.scaled_dot_product_attention(query, key, value)
+    mixed = opset().scaled_dot_product_attention(query, key, value)
     joined = reshaped(transposed(mixed, (0, 2, 1, 3)), (1, shape(own)[1], width))
     scale = values(gamma.scale)
     out = attention.out_proj

@@ -12,7 +12,6 @@ segment's borders share with its surroundings.
 from __future__ import annotations
 
 import numpy as np
-import scipy.fft
 
 from pipeline.audio import FloatArray
 
@@ -32,6 +31,8 @@ def to_spectrum(wave: FloatArray, n_fft: int) -> FloatArray:
     Returns:
         float32 (n_fft / 2, frames, 2 * channels).
     """
+    from scipy.fft import rfft
+
     hop, frames = n_fft // 4, spectrum_frames(wave.shape[-1], n_fft)
     # demucs reflects by 1.5 hops, transforms with two hops more on either side, and drops two frames there:
     # what is left begins at the reflection's first sample.
@@ -40,7 +41,7 @@ def to_spectrum(wave: FloatArray, n_fft: int) -> FloatArray:
     padded = np.pad(wave, ((0, 0), (lead, missing)), mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, n_fft, axis=-1)[:, ::hop]
     weighed = windows.transpose(2, 1, 0) * _hann(n_fft)[:, None, None]
-    spectrum = scipy.fft.rfft(weighed, axis=0, norm="ortho")[:-1]
+    spectrum = rfft(weighed, axis=0, norm="ortho")[:-1]
     return np.ascontiguousarray(spectrum).view(np.float32)
 
 
@@ -54,12 +55,12 @@ def to_wave(spectrum: FloatArray, samples: int) -> FloatArray:
     Returns:
         float32 (rows, samples).
     """
+    from scipy.fft import irfft
+
     frames, n_fft = spectrum.shape[1], 2 * spectrum.shape[0]
     hop = n_fft // 4
     window = _hann(n_fft)
-    windows = scipy.fft.irfft(
-        np.ascontiguousarray(spectrum).view(np.complex64), n=n_fft, axis=0, norm="ortho"
-    )
+    windows = irfft(np.ascontiguousarray(spectrum).view(np.complex64), n=n_fft, axis=0, norm="ortho")
     total = np.zeros((hop, frames + 3, windows.shape[2]), dtype=np.float32)
     # The same everywhere: demucs adds frames of zeros around, so the borders are divided by it too.
     overlapping = (window**2).reshape(4, hop).sum(axis=0)
