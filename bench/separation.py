@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from bench.programs import PROGRAMS
+from api.jobs.supervisor import ENVIRONMENT
+from bench.programs import OURS, PROGRAMS
 from pipeline.config import WeightsConfig
 from pipeline.weights.fetch import ensure
 from pipeline.weights.registry import get_model_spec
@@ -40,7 +41,10 @@ def measured(program: str, song: Path, out: Path, weights: Path) -> dict[str, An
     """Run one program on one song: wall_s, cpu_s, peak_mb, and the folder of the stems."""
     out.mkdir(parents=True)
     argv = [sys.executable, "-m", "bench.programs", program, song, out, "--weights", weights]
-    done = subprocess.run([str(a) for a in argv], cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = {**ENVIRONMENT, **os.environ} if program in OURS else None
+    done = subprocess.run(
+        [str(a) for a in argv], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         sys.exit(f"{program} failed:\n{done.stderr[-2000:]}")
     found: dict[str, Any] = json.loads(done.stdout)
