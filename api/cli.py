@@ -107,10 +107,12 @@ def worker(
     pulse: Annotated[int | None, typer.Option(help="Open file to beat on.", hidden=True)] = None,
 ) -> None:
     """Run jobs, one after another."""
-    from api.jobs.supervisor import die_with_parent
+    from api.jobs.supervisor import WORKER_NICENESS, die_with_parent
 
     if parent is not None:
         die_with_parent(parent)
+        # What the API answers in milliseconds goes before what takes minutes.
+        os.nice(WORKER_NICENESS)
     with told():
         from api.app import prepare
         from api.audit import Audit

@@ -35,9 +35,12 @@ ENVIRONMENT: Final = {
 
 A thread that waits for the others of a computation spins for some 50 us, not for GNU OpenMP's several ms.
 Where cores are shared, those are lost to other programs and to the computation itself: htdemucs by torch on
-two busy cores took 10.5 s of processor time a segment, and 5.6 s so. And large arrays go back to the system when
-they are freed, whichever thread had them, mallopt(3): that takes 230 MB off the peak of a separation.
+two busy cores took 10.5 s of processor time a segment, and 5.6 s so. And large arrays go back to the system
+when they are freed, whichever thread had them, mallopt(3): that takes 230 MB off the peak of a separation.
 """
+
+WORKER_NICENESS: Final = 5
+"""Of workers beside an API, nice(2)."""
 
 
 def die_with_parent(parent: int) -> None:
