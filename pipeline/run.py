@@ -258,7 +258,7 @@ def _failed(estimator: Estimator, exc: Exception) -> Failed:
 def _encode(job: _Job, separated: Separated) -> tuple[list[Artifact], float]:
     gain = _shared_gain(job, separated.peak)
     artifacts: list[Artifact] = []
-    threads = min(job.config.threads or usable_cores(), len(separated.published))
+    threads = max(min(job.config.threads or usable_cores(), len(separated.published)), 1)
     with ThreadPoolExecutor(threads, thread_name_prefix="encode") as pool:
         stems = separated.published.items()
         for done, files in enumerate(in_order(partial(_encode_stem, job, gain), stems, pool, threads), 1):
