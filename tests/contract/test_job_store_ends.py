@@ -87,11 +87,12 @@ def test_a_resting_job_does_not_keep_others_waiting(at: At) -> None:
 
 
 def test_a_resting_job_is_behind_all_that_wait_and_those_that_rest_less_long(at: At) -> None:
-    first, second = rests(at), rests(at, 1.0)
-    waits = at(1.0).add(new(priority=-1)).id
-    assert [at(1.0).position(job_id) for job_id in (waits, first, second)] == [0, 1, 2]
+    # 1.5 s: more than chance takes off the first rest, so that the second always ends later.
+    first, second = rests(at), rests(at, 1.5)
+    waits = at(1.5).add(new(priority=-1)).id
+    assert [at(1.5).position(job_id) for job_id in (waits, first, second)] == [0, 1, 2]
     assert [at(60.0).position(job_id) for job_id in (first, second, waits)] == [0, 1, 2]
-    assert at(1.0).counts()[JobStatus.QUEUED] == 3
+    assert at(1.5).counts()[JobStatus.QUEUED] == 3
 
 
 def test_a_resting_job_waits_only_from_when_it_may_run(at: At) -> None:
