@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from pipeline.annotations import Analysis, Failed
 from pipeline.errors import PipelineError
-from pipeline.manifest import Analysis, Failed, Manifest
+from pipeline.manifest import Manifest
 from pipeline.progress import ProgressEvent
 
 if TYPE_CHECKING:

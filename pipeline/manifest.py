@@ -10,24 +10,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from pipeline.annotations import Analysis, Fraction, Record
 from pipeline.errors import ManifestInvalid
 
-SCHEMA_VERSION: Final = "1.1"
+SCHEMA_VERSION: Final = "1.2"
 """``major.minor``: a new optional field raises minor, anything else raises major.
 
-1.1 added `Separation.reused`.
+1.1 added `Separation.reused`, 1.2 what the estimators of chords, sections, notes … find.
 """
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class Record(BaseModel):
-    """Base of every part of the manifest: strict JSON, so no NaN and no infinity."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Input(Record):
@@ -89,127 +83,6 @@ class Artifact(Record):
     true_peak_dbtp: float | None = Field(default=None, description="null for digital silence.")
 
 
-class Problem(Record):
-    """Why something failed."""
-
-    code: str
-    message: str
-
-
-class Annotation(Record):
-    """What every estimator's result says about itself."""
-
-    status: Literal["ok"] = "ok"
-    method: str = Field(description="How it was estimated, in one line.")
-    version: str = Field(description="Version of the method: results of equal versions compare.")
-    source: str = Field(description="What was listened to: mix, or stems joined with +.")
-
-
-class Failed(Record):
-    """An estimator that gave no answer."""
-
-    status: Literal["failed"] = "failed"
-    method: str
-    version: str
-    error: Problem
-
-
-class TempoCandidate(Record):
-    """One reading of the tempo."""
-
-    bpm: float = Field(gt=0)
-    confidence: Fraction
-
-
-class Tempo(Annotation):
-    """Beats per minute, with the other readings that a listener might choose."""
-
-    bpm: float | None = Field(description="null when nothing in the recording repeats.")
-    confidence: Fraction
-    candidates: list[TempoCandidate] = Field(description="Most likely first; the first is `bpm`.")
-
-
-class Beats(Annotation):
-    """Beat times in seconds from the start of the mix."""
-
-    times_s: list[float]
-    confidence: Fraction
-
-
-class KeyCandidate(Record):
-    """One reading of the key."""
-
-    tonic: str
-    mode: Literal["major", "minor"]
-    confidence: Fraction
-
-
-class Key(Annotation):
-    """Global key."""
-
-    tonic: str | None = Field(
-        description="C, C#, D, Eb, E, F, F#, G, Ab, A, Bb, B; null when there is no pitch."
-    )
-    mode: Literal["major", "minor"] | None
-    confidence: Fraction
-    candidates: list[KeyCandidate] = Field(description="Most likely first.")
-    tuning_cents: float | None = Field(description="Deviation from A4 = 440 Hz, -50..50 cents.")
-
-
-class LoudnessValues(Annotation):
-    """EBU R 128 figures of the mix."""
-
-    integrated_lufs: float | None = Field(description="null for silence (below the -70 LUFS gate).")
-    range_lu: float | None = Field(description="Loudness range, EBU Tech 3342.")
-    true_peak_dbtp: float | None
-    sample_peak_dbfs: float | None
-
-
-class Spectrum(Annotation):
-    """Summary of the spectrum over the whole recording."""
-
-    centroid_hz: float | None = Field(description="Mean over frames, weighted by their energy.")
-    bandwidth_hz: float | None
-    rolloff_hz: float | None = Field(description="85 % of the energy lies below.")
-    flatness: float | None = Field(description="0 tonal .. 1 noise.")
-    band_energy_db: dict[str, float | None] = Field(
-        description="Energy of named bands relative to the whole, in dB."
-    )
-
-
-class Span(Record):
-    """A stretch of time, in seconds from the start of the mix."""
-
-    start_s: float = Field(ge=0)
-    end_s: float = Field(ge=0)
-
-
-class StemActivity(Record):
-    """When one stem sounds."""
-
-    silent: bool
-    active_fraction: Fraction
-    energy_db: float | None = Field(description="Energy relative to the mix; null for digital silence.")
-    active: list[Span]
-
-
-class Activity(Annotation):
-    """When each stem sounds, and which are silent."""
-
-    stems: dict[str, StemActivity]
-
-
-class Analysis(Record):
-    """What the estimators found. A property that was not asked for is null."""
-
-    tempo: Tempo | Failed | None = None
-    beats: Beats | Failed | None = None
-    key: Key | Failed | None = None
-    loudness: LoudnessValues | Failed | None = None
-    spectrum: Spectrum | Failed | None = None
-    activity: Activity | Failed | None = None
-
-
 class StageRecord(Record):
     """One stage of the job."""
 
@@ -228,7 +101,7 @@ class Notice(Record):
 class Manifest(Record):
     """The record of a finished job. Its presence in a folder means that the job is complete."""
 
-    schema_version: Literal["1.0", "1.1"] = "1.1"
+    schema_version: Literal["1.0", "1.1", "1.2"] = "1.2"
     job_id: str
     status: Literal["succeeded"] = "succeeded"
     created_at: datetime

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
+from pipeline.annotations import Analysis, Annotation, Failed, Problem
 from pipeline.audio import Audio
 from pipeline.checkpoint import Checkpoint
 from pipeline.codec.decode import Decoded, decode
@@ -26,18 +27,7 @@ from pipeline.estimators.base import Estimator, Recording
 from pipeline.estimators.registry import select
 from pipeline.layout import fold_matrix
 from pipeline.loudness import measure
-from pipeline.manifest import (
-    Analysis,
-    Annotation,
-    Artifact,
-    Failed,
-    Input,
-    Manifest,
-    Notice,
-    Problem,
-    Separation,
-    StageRecord,
-)
+from pipeline.manifest import Artifact, Input, Manifest, Notice, Separation, StageRecord
 from pipeline.parallel import in_order, usable_cores
 from pipeline.progress import CancelToken, Progress
 from pipeline.scratch import ScratchWriter

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.annotations import Activity, Annotation, Span, StemActivity
 from pipeline.audio import Audio
 from pipeline.estimators.base import Recording
 from pipeline.loudness import k_weighting
-from pipeline.manifest import Activity, Annotation, Span, StemActivity
 
 FRAMES_PER_SECOND = 50
 SMOOTHING_S = 0.06

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
+from pipeline.annotations import Annotation
 from pipeline.audio import Audio, FloatArray
-from pipeline.manifest import Annotation
 from pipeline.resample import resample
 from pipeline.scratch import ScratchWriter
 

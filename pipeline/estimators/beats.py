@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.annotations import Annotation, Beats, Tempo
 from pipeline.estimators.base import Recording
 from pipeline.estimators.onsets import FRAME_RATE, Onsets, rhythm_onsets
 from pipeline.estimators.pulse import clarity, on_beats, readings
 from pipeline.estimators.tracking import local_tempo, refine, track
-from pipeline.manifest import Annotation, Beats, Tempo
 
 AUDIBLE_ONSET = 0.2
 

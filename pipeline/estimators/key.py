@@ -8,9 +8,9 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.annotations import Annotation, Key, KeyCandidate
 from pipeline.audio import Audio, FloatArray
 from pipeline.estimators.base import ANALYSIS_RATE, Recording
-from pipeline.manifest import Annotation, Key, KeyCandidate
 
 TONICS: Final = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 MODES: Final[tuple[Literal["major"], Literal["minor"]]] = ("major", "minor")

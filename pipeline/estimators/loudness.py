@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pipeline.annotations import Annotation, LoudnessValues
 from pipeline.estimators.base import Recording
 from pipeline.loudness import measure
-from pipeline.manifest import Annotation, LoudnessValues
 
 
 class LoudnessEstimator:

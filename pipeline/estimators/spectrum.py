@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.annotations import Annotation, Spectrum
 from pipeline.audio import Audio, FloatArray
 from pipeline.estimators.base import Recording
-from pipeline.manifest import Annotation, Spectrum
 
 BANDS_HZ: Final = {
     "sub_bass": (20, 60),

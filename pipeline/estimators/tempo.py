@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pipeline.annotations import Annotation, Tempo, TempoCandidate
 from pipeline.estimators.base import Recording
 from pipeline.estimators.onsets import mix_onsets
 from pipeline.estimators.pulse import clarity, readings
-from pipeline.manifest import Annotation, Tempo, TempoCandidate
 
 CANDIDATES = 5
 LEAST_CONFIDENCE = 0.005

@@ -12,7 +12,7 @@ import pipeline
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "librosa", "demucs", "onnx", "openvino", "scipy"}
-CONTRACTS = ("pipeline.manifest", "pipeline.config", "pipeline.errors")
+CONTRACTS = ("pipeline.manifest", "pipeline.annotations", "pipeline.config", "pipeline.errors")
 
 
 def modules_after(code: str) -> set[str]:

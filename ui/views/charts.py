@@ -7,7 +7,8 @@ from typing import Final
 import plotly.graph_objects as go
 import streamlit as st
 
-from pipeline.manifest import Activity, Manifest
+from pipeline.annotations import Activity
+from pipeline.manifest import Manifest
 from ui import markup, texts, wording
 
 _COLOURS: Final = {

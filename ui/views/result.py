@@ -9,7 +9,8 @@ import streamlit as st
 
 from api.client_answers import ServiceProblem
 from api.schemas import JobBody
-from pipeline.manifest import Annotation, Artifact, Failed, Key, LoudnessValues, Manifest, Tempo
+from pipeline.annotations import Annotation, Failed, Key, LoudnessValues, Tempo
+from pipeline.manifest import Artifact, Manifest
 from ui import markup, texts, wording
 from ui.components.downloads.downloads import File, downloads
 from ui.connection import Connection, Failure, words

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from pipeline.manifest import Annotation, Beats, Key, Manifest
+from pipeline.annotations import Annotation, Beats, Key
+from pipeline.manifest import Manifest
 from ui import texts
 from ui.components.player.player import Lane, LaneItem
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from pipeline.annotations import StemActivity
 from pipeline.estimators.activity import ActivityEstimator
-from pipeline.manifest import StemActivity
 from tests.unit.estimators.signals import (
     RATE,
     Signal,

@@ -4,9 +4,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from pipeline.annotations import Annotation
 from pipeline.audio import Audio
 from pipeline.estimators.registry import select
-from pipeline.manifest import Annotation
 from tests.unit.estimators.signals import seen
 
 SIGNALS = ("silence", "noise", "impulse", "offset", "clipped", "faint", "one_sided")

@@ -2,9 +2,9 @@ import mir_eval
 import numpy as np
 import pytest
 
+from pipeline.annotations import Beats
 from pipeline.estimators.beats import BeatsEstimator
 from pipeline.estimators.tempo import TempoEstimator
-from pipeline.manifest import Beats
 from tests.unit.estimators.signals import (
     RATE,
     Signal,

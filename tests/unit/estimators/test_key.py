@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from pipeline.annotations import Key
 from pipeline.estimators.key import MODES, TONICS, KeyEstimator
-from pipeline.manifest import Key
 from tests.unit.estimators.signals import (
     RATE,
     Signal,

@@ -1,8 +1,8 @@
 import pytest
 
+from pipeline.annotations import Analysis
 from pipeline.errors import EstimatorUnknown
 from pipeline.estimators.registry import ESTIMATORS, select
-from pipeline.manifest import Analysis
 
 
 def test_there_is_an_estimator_for_every_field_of_the_analysis() -> None:

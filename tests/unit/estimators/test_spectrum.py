@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from pipeline.annotations import Spectrum
 from pipeline.estimators.spectrum import BANDS_HZ, SpectrumEstimator
-from pipeline.manifest import Spectrum
 from tests.unit.estimators.signals import Signal, noise, recording, tone
 
 

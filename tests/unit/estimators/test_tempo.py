@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from pipeline.annotations import Tempo
 from pipeline.estimators.tempo import TempoEstimator
-from pipeline.manifest import Tempo
 from tests.unit.estimators.signals import (
     RATE,
     Signal,

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pipeline.manifest import Analysis, Annotation, Failed, Problem, Record, Span
+from pipeline.annotations import Analysis, Annotation, Failed, Problem, Record, Span
 from ui.views import timeline
 
 _SAID = {"method": "a method", "version": "1", "source": "mix"}
