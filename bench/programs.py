@@ -1,7 +1,9 @@
 """The programs that are compared, each warm in its own process: `python -m bench.programs NAME SONG OUT`.
 
 The model is loaded and has separated a short piece before the clock starts. What is timed is a file in, four
-stems out as 32-bit float WAV, which no program scales or clips; ours write their manifest too. Prints JSON.
+stems out as 32-bit float WAV, which no program scales or clips; ours write their manifest too. demucs runs at
+its own defaults, which are those of ``exact`` and ``balanced`` too; ``onnxruntime`` is this product's stream
+around the published ONNX graph. Prints JSON.
 """
 
 from __future__ import annotations
@@ -16,12 +18,16 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
 
+if TYPE_CHECKING:
+    from pipeline.separators.registry import WarmModel
+
 OURS = ("exact", "balanced", "fast")
-PROGRAMS = ("demucs", *OURS)
+PROGRAMS = ("demucs", "onnxruntime", *OURS)
 
 Program = Callable[[Path, Path], Path]
 """Separates a file into a folder, and says where the stems are."""
@@ -44,17 +50,15 @@ def demucs(weights: Path, repo: Path) -> Program:
     return separate
 
 
-def ours(precision: str, weights: Path) -> Program:
+def ours(precision: str, weights: Path, warm: WarmModel) -> Program:
     """This product, as its workers run it."""
     from pipeline.config import PipelineConfig, WeightsConfig
     from pipeline.run import run
-    from pipeline.separators.registry import WarmModel
 
     where = WeightsConfig(cache_dir=weights.parent, offline=True)
     config = PipelineConfig.model_validate(
         {"precision": precision, "formats": ("wav32f",), "estimators": (), "weights": where}
     )
-    warm = WarmModel()
 
     def separate(song: Path, out: Path) -> Path:
         manifest = run(song, out, config, warm=warm)
@@ -77,6 +81,26 @@ def demucs_repo(weights: Path, folder: Path) -> None:
     (folder / "htdemucs.yaml").write_text(f"models: ['{weights.stem}']\n")
 
 
+def program(name: str, weights: Path, folder: Path) -> Program:
+    """Build one of `PROGRAMS`.
+
+    Args:
+        name: which.
+        weights: of htdemucs, verified.
+        folder: scratch.
+    """
+    from pipeline.separators.registry import WarmModel
+
+    if name == "demucs":
+        return demucs(weights, folder)
+    if name == "onnxruntime":
+        from bench.onnx_engine import OnnxModel
+
+        # Beside the weights: it is fetched once, not for every run.
+        return ours("exact", weights, OnnxModel(weights.parent))
+    return ours(name, weights, WarmModel())
+
+
 def processor_s() -> float:
     """Seconds of processor time, of this process and those that it waited for."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -95,7 +119,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, redirect_stdout(sys.stderr):
         folder = Path(scratch)
-        build = demucs(args.weights, folder) if args.program == "demucs" else ours(args.program, args.weights)
+        build = program(args.program, args.weights, folder)
         noise = np.random.default_rng(0).standard_normal((44100, 2)) * 0.1
         soundfile.write(folder / "short.wav", noise, 44100)
         build(folder / "short.wav", folder)

@@ -26,17 +26,12 @@ _LONGEST_PAUSE_S: Final = 30.0
 _HEALTHY_S: Final = 60.0
 """A worker that lived this long did not die of its start: the next one starts at once."""
 _SILENT_S: Final = 120.0
-ENVIRONMENT: Final = {
-    "GOMP_SPINCOUNT": "1000",
-    "MALLOC_ARENA_MAX": "2",
-    "MALLOC_MMAP_THRESHOLD_": "4194304",
-}
+ENVIRONMENT: Final = {"GOMP_SPINCOUNT": "1000"}
 """Of workers, unless the operator says otherwise.
 
 A thread that waits for the others of a computation spins for some 50 us, not for GNU OpenMP's several ms.
 Where cores are shared, those are lost to other programs and to the computation itself: htdemucs by torch on
-two busy cores took 10.5 s of processor time a segment, and 5.6 s so. And large arrays go back to the system
-when they are freed, whichever thread had them, mallopt(3): that takes 230 MB off the peak of a separation.
+two busy cores took 10.5 s of processor time a segment, and 5.6 s so.
 """
 
 WORKER_NICENESS: Final = 5

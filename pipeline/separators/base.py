@@ -25,6 +25,8 @@ class Engine(Protocol):
     """Arithmetic: ``float32`` or ``bfloat16``."""
     parallel: int
     """Segments that it takes at the same time, each from a thread of its own."""
+    recycles: bool
+    """Whether it keeps the memory that segments need, rather than ask for it anew; `pipeline.allocator`."""
 
     def run(self, member: int, window: torch.Tensor) -> torch.Tensor:
         """Separate a segment; the same segment gives the same bits.

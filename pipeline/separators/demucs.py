@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from pipeline.allocator import large_arrays
 from pipeline.audio import Audio, FloatArray
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import PipelineConfig
@@ -163,7 +164,7 @@ class DemucsSeparator:
         count = _Counter(step, cancel)
         names = ["-".join(self._names[i] for i in part.stems) for part in self._parts]
         checkpoints = checkpoint.split(names) if checkpoint else [None] * len(names)
-        with self._threads() as pool:
+        with self._threads() as pool, large_arrays(kept=not self._engine.recycles):
             streams = [
                 self._resumed(part, heard, count, pool, its)
                 for part, its in zip(self._parts, checkpoints, strict=True)

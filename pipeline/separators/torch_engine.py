@@ -23,6 +23,7 @@ class TorchEngine:
     name = "torch"
     precision = "float32"
     parallel = 1
+    recycles = False
 
     def __init__(self, networks: Sequence[Any], device: str) -> None:
         self.device = device

@@ -40,6 +40,7 @@ class CompiledEngine:
 
     name = "openvino"
     device = "cpu"
+    recycles = True
 
     def __init__(self, networks: Sequence[Any], precision: str, threads: int, parallel: int) -> None:
         self.precision = precision
