@@ -51,8 +51,9 @@ format: venv ## Rewrite the code in the house style
 docs: venv ## Rewrite the documents that follow from the code
 	@$(PY) -m scripts.generate_docs
 
-bench: setup ## Score the separation and compare it with the demucs command line
+bench: setup ## Score the separation, time it beside the demucs command line, and score the analysis
 	@$(PY) -m bench.separation $(ARGS)
+	@$(PY) -m bench.analysis
 
 lock: venv ## Derive the lock files from pyproject.toml (ARGS=--upgrade for the newest versions)
 	@bash scripts/lock.sh $(ARGS)
