@@ -2,8 +2,8 @@
 
     python -m bench.analysis [--tracks DIR] [--kept DIR] [--only mix|stems]
 
-The estimators hear every track alone, and then with the stems that a job makes of it; what they find is scored
-by the scorer that lies with the tracks. Columns: the baseline (librosa 0.11), the bar, the mix, the stems.
+The estimators hear every track alone, and then with the stems that a job makes of it; what they find goes
+to the scorer that lies with the tracks. Columns: the baseline (librosa 0.11), the bar, the mix, the stems.
 Last, what each estimator costs, on one core, and the loudness of EBU's own signals.
 
 Tracks: a folder with ``audio/``, ``truth/``, ``ebu/`` and ``score.py``. ``--kept`` names a folder where the
