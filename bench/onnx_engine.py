@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,5 +90,6 @@ def exported(spec: ModelSpec, folder: Path) -> Path:
     path = folder / package.onnx.name
     if not path.exists():
         transfer = Transfer(spec.name, CancelToken())
-        path.write_bytes(onnx_file(pack(package, folder, transfer), package, transfer))
+        with tempfile.TemporaryDirectory() as empty:
+            path.write_bytes(onnx_file(pack(package, Path(empty), transfer), package, transfer))
     return path

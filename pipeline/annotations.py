@@ -25,6 +25,13 @@ class Problem(Record):
     message: str
 
 
+class Span(Record):
+    """A stretch of time, in seconds from the start of the mix."""
+
+    start_s: float = Field(ge=0)
+    end_s: float = Field(ge=0)
+
+
 class Annotation(Record):
     """What every estimator's result says about itself."""
 
@@ -85,13 +92,59 @@ class Key(Annotation):
     tuning_cents: float | None = Field(description="Deviation from A4 = 440 Hz, -50..50 cents.")
 
 
-class LoudnessValues(Annotation):
-    """EBU R 128 figures of the mix."""
+class LoudnessCurve(Record):
+    """Loudness over time, thinned to a bounded number of points: each the loudest of its step."""
+
+    step_s: float = Field(gt=0, description="Point n covers windows that begin n to n + 1 steps in.")
+    momentary_lufs: list[float | None] = Field(description="Windows of 400 ms; null below -70 LUFS.")
+    short_term_lufs: list[float | None] = Field(description="Windows of 3 s; null below -70 LUFS.")
+
+
+class LoudnessFigures(Record):
+    """EBU R 128 figures of a recording or a stem."""
 
     integrated_lufs: float | None = Field(description="null for silence (below the -70 LUFS gate).")
     range_lu: float | None = Field(description="Loudness range, EBU Tech 3342.")
     true_peak_dbtp: float | None
     sample_peak_dbfs: float | None
+    momentary_max_lufs: float | None = None
+    short_term_max_lufs: float | None = None
+    plr_lu: float | None = Field(default=None, description="Peak to loudness: true peak less integrated.")
+    curve: LoudnessCurve | None = None
+
+
+class LoudnessValues(Annotation, LoudnessFigures):
+    """EBU R 128 figures of the mix, and of every stem."""
+
+    stems: dict[str, LoudnessFigures] = Field(default_factory=dict)
+
+
+class SignalFigures(Record):
+    """What the samples of a recording or a stem say about how it was made and kept."""
+
+    dc_offset: float = Field(description="Largest mean of a channel, linear amplitude.")
+    clipped_samples: int = Field(ge=0, description="Samples of flat tops: three or more at the same peak.")
+    clipped: list[Span] = Field(description="Where they are, to a second; at most 100.")
+    noise_floor_dbfs: float | None = Field(description="Level of the quietest twentieth; null for silence.")
+    silence: list[Span] = Field(description="Pauses of half a second and more below -60 dBFS; at most 1000.")
+    silent_fraction: Fraction
+    width: Fraction | None = Field(
+        default=None, description="Side's share of mid and side: 0 mono, .5 unrelated; null if not stereo."
+    )
+    correlation: float | None = Field(
+        default=None, ge=-1, le=1, description="Of left and right: 1 mono, -1 opposite phase."
+    )
+    bandwidth_hz: float | None = Field(description="Above it there is nothing but the floor.")
+    band_limited: bool | None = Field(
+        description="Whether it ends there like a cliff: by a lossy codec, or a lower sample rate before."
+    )
+
+
+class SignalQuality(Annotation):
+    """Technical figures of the mix, and of every stem."""
+
+    mix: SignalFigures
+    stems: dict[str, SignalFigures]
 
 
 class Spectrum(Annotation):
@@ -106,13 +159,6 @@ class Spectrum(Annotation):
     )
 
 
-class Span(Record):
-    """A stretch of time, in seconds from the start of the mix."""
-
-    start_s: float = Field(ge=0)
-    end_s: float = Field(ge=0)
-
-
 class StemActivity(Record):
     """When one stem sounds."""
 
@@ -120,12 +166,25 @@ class StemActivity(Record):
     active_fraction: Fraction
     energy_db: float | None = Field(description="Energy relative to the mix; null for digital silence.")
     active: list[Span]
+    bleed_db: float | None = Field(
+        default=None,
+        description="Level of what is left where the stem does not sound, relative to the mix there; null "
+        "where it always sounds, or nothing is left.",
+    )
+
+
+class Shares(Record):
+    """What part of the stems' energy is in each over time, thinned to a bounded number of points."""
+
+    step_s: float = Field(gt=0)
+    stems: dict[str, list[Fraction | None]] = Field(description="null where nothing sounds.")
 
 
 class Activity(Annotation):
-    """When each stem sounds, and which are silent."""
+    """When each stem sounds, which are silent, and how the energy is shared among them."""
 
     stems: dict[str, StemActivity]
+    shares: Shares | None = None
 
 
 class Analysis(Record):
@@ -135,5 +194,6 @@ class Analysis(Record):
     beats: Beats | Failed | None = None
     key: Key | Failed | None = None
     loudness: LoudnessValues | Failed | None = None
+    signal: SignalQuality | Failed | None = None
     spectrum: Spectrum | Failed | None = None
     activity: Activity | Failed | None = None

@@ -8,7 +8,7 @@ BS.1770-5 annex 2. Against the same stretch of noise this agrees with libebur128
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,7 @@ _FAST_RATE = 88_200
 _NEAR_PEAK = 0.93
 """Points lower than this cannot belong to the highest peak: at 4x, 20 degrees is the farthest from a top."""
 _FLUSH_BELOW = 1e-60
+_LEAST_POWER = 1e-20
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,16 @@ class Loudness:
         true_peak_dbtp: peak of the reconstructed waveform, dB relative to full scale; None for
             digital silence.
         sample_peak_dbfs: largest sample, dB relative to full scale; None for digital silence.
+        momentary_lufs: float64 (windows,) loudness of 400 ms from every 100 ms on, at least -200.
+        short_term_lufs: float64 (windows,) loudness of 3 s from every 100 ms on, at least -200.
     """
 
     integrated_lufs: float | None
     range_lu: float | None
     true_peak_dbtp: float | None
     sample_peak_dbfs: float | None
+    momentary_lufs: npt.NDArray[np.float64] = field(compare=False, repr=False)
+    short_term_lufs: npt.NDArray[np.float64] = field(compare=False, repr=False)
 
 
 def measure(audio: Audio) -> Loudness:
@@ -98,11 +103,15 @@ def measure(audio: Audio) -> Loudness:
             energies.append(np.add.reduceat(power, whole[:-1]))
     steps = np.concatenate(energies) if energies else np.zeros(0)
     lengths = np.resize(np.diff(edges), len(steps))
+    momentary = _windows(steps, lengths, MOMENTARY_STEPS)
+    short_term = _windows(steps, lengths, SHORT_TERM_STEPS)
     return Loudness(
-        integrated_lufs=_integrated(_windows(steps, lengths, MOMENTARY_STEPS)),
-        range_lu=_range(_windows(steps, lengths, SHORT_TERM_STEPS)),
+        integrated_lufs=_integrated(momentary),
+        range_lu=_range(short_term),
         true_peak_dbtp=_decibel(peaks.true_peak),
         sample_peak_dbfs=_decibel(peaks.sample_peak),
+        momentary_lufs=-0.691 + 10 * np.log10(np.maximum(momentary, _LEAST_POWER)),
+        short_term_lufs=-0.691 + 10 * np.log10(np.maximum(short_term, _LEAST_POWER)),
     )
 
 

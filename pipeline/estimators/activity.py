@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.annotations import Activity, Annotation, Span, StemActivity
+from pipeline.annotations import Activity, Annotation, Shares, Span, StemActivity
 from pipeline.audio import Audio
 from pipeline.estimators.base import Recording
 from pipeline.loudness import k_weighting
@@ -25,6 +25,12 @@ FLOOR_DB = -60.0
 """Relative to the mix's typical level: never more than the hiss between two passages."""
 
 BRIDGE_S = 1.0
+REST_MARGIN_S, LEAST_REST_S = 0.5, 1.0
+"""Bleed is measured so far from where the stem sounds, and only where there is so much to measure."""
+
+MOST_POINTS = 600
+"""Of the curve of shares."""
+
 SHORTEST_S = 0.1
 _TINY = 1e-20
 
@@ -42,7 +48,7 @@ class ActivityEstimator:
 
     name = "activity"
     method = "gate with hysteresis on K-weighted level, relative to the stem itself and to the mix"
-    version = "1"
+    version = "2"
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Activity:
         """Find the active spans of every stem.
@@ -55,16 +61,18 @@ class ActivityEstimator:
             Activity, with no entries where nothing was separated.
         """
         stems: dict[str, StemActivity] = {}
+        powers: dict[str, Curve] = {}
         if recording.stems:
             mix, mix_energy = _levels(recording.mix)
             for name, stem in recording.stems.items():
-                power, energy = _levels(stem)
-                stems[name] = _activity(power, mix, stem.duration_s, _ratio_db(energy, mix_energy))
+                powers[name], energy = _levels(stem)
+                stems[name] = _activity(powers[name], mix, stem.duration_s, _ratio_db(energy, mix_energy))
         return Activity(
             method=self.method,
             version=self.version,
             source="+".join(recording.stems) or "mix",
             stems=stems,
+            shares=_shares(powers) if powers else None,
         )
 
 
@@ -124,6 +132,37 @@ def _activity(power: Curve, mix: Curve, duration_s: float, energy_db: float | No
         active_fraction=round(min(sounds_s / duration_s, 1.0), 4) if duration_s > 0 else 0.0,
         energy_db=energy_db,
         active=active,
+        bleed_db=_bleed_db(power, mix, spans),
+    )
+
+
+def _bleed_db(power: Curve, mix: Curve, spans: list[tuple[int, int]]) -> float | None:
+    """Level of a stem relative to the mix where the mix sounds and the stem does not."""
+    rests = mix > _gain(FLOOR_DB) * _typical(mix) + _TINY
+    margin = round(REST_MARGIN_S * FRAMES_PER_SECOND)
+    for start, stop in spans:
+        rests[max(start - margin, 0) : stop + margin] = False
+    if np.count_nonzero(rests) < LEAST_REST_S * FRAMES_PER_SECOND:
+        return None
+    return _ratio_db(float(power[rests].sum()), float(mix[rests].sum()))
+
+
+def _shares(powers: Mapping[str, Curve]) -> Shares:
+    """Thin power to means over steps, and divide by the sum of all stems."""
+    frames = len(next(iter(powers.values())))
+    size = max(-(-frames // MOST_POINTS), FRAMES_PER_SECOND // 10)
+    starts = np.arange(0, frames, size)
+    steps = {name: np.add.reduceat(power, starts) if frames else power for name, power in powers.items()}
+    whole = np.sum(list(steps.values()), axis=0)
+    return Shares(
+        step_s=size / FRAMES_PER_SECOND,
+        stems={
+            name: [
+                round(min(float(part / all_), 1.0), 3) if all_ > size * _TINY else None
+                for part, all_ in zip(step, whole, strict=True)
+            ]
+            for name, step in steps.items()
+        },
     )
 
 

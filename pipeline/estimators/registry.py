@@ -10,6 +10,7 @@ from pipeline.estimators.base import Estimator
 from pipeline.estimators.beats import BeatsEstimator
 from pipeline.estimators.key import KeyEstimator
 from pipeline.estimators.loudness import LoudnessEstimator
+from pipeline.estimators.signal import SignalEstimator
 from pipeline.estimators.spectrum import SpectrumEstimator
 from pipeline.estimators.tempo import TempoEstimator
 
@@ -20,6 +21,7 @@ ESTIMATORS: Final[dict[str, Estimator]] = {
         BeatsEstimator(),  # after tempo, whose level of the metre it takes over
         KeyEstimator(),
         LoudnessEstimator(),
+        SignalEstimator(),
         SpectrumEstimator(),
         ActivityEstimator(),
     )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.annotations import Annotation, Spectrum
-from pipeline.audio import Audio, FloatArray
 from pipeline.estimators.base import Recording
+from pipeline.estimators.frames import power_frames
 
 BANDS_HZ: Final = {
     "sub_bass": (20, 60),
@@ -31,7 +31,6 @@ FLATNESS_HZ = (50.0, 10_000.0)
 
 ROLLOFF_SHARE = 0.85
 WINDOW_S = 0.08
-_FRAMES_PER_BLOCK = 128
 
 _PERIODOGRAM_BIAS = float(np.exp(-np.euler_gamma))
 """Flatness of white noise in a single frame, whose bins scatter like an exponential distribution."""
@@ -64,7 +63,7 @@ class SpectrumEstimator:
         audible = hz >= LOWEST_HZ
         tonal = (hz >= FLATNESS_HZ[0]) & (hz <= min(FLATNESS_HZ[1], 0.45 * mix.sample_rate))
         power, flat = np.zeros(len(hz)), 0.0
-        for frames in _power_frames(mix, window):
+        for frames in power_frames(mix, window):
             frames[:, ~audible] = 0.0
             power += frames.sum(axis=0)
             flat += _flatness_by_energy(frames[:, tonal])
@@ -107,22 +106,6 @@ class SpectrumEstimator:
 
 def _decibel(share: float) -> float | None:
     return round(float(10 * np.log10(share)), 2) if share > 0 else None
-
-
-def _power_frames(mix: Audio, window: int) -> Iterator[npt.NDArray[np.float64]]:
-    """Power spectra summed over channels: float64 (<= _FRAMES_PER_BLOCK, window / 2 + 1)."""
-    from scipy.fft import rfft
-
-    hop = window // 2
-    shape = np.hanning(window + 1)[:-1].astype(np.float32)
-    for start in range(0, mix.length, _FRAMES_PER_BLOCK * hop):
-        frames = min(_FRAMES_PER_BLOCK, -(-(mix.length - start) // hop))
-        samples: FloatArray = mix.window(start - hop, start + frames * hop)
-        sliding = np.lib.stride_tricks.sliding_window_view(samples, window, axis=1)[:, ::hop]
-        power = np.zeros((frames, window // 2 + 1))
-        for channel in sliding:
-            power += np.square(np.abs(rfft(channel * shape, axis=1)))
-        yield power
 
 
 def _flatness_by_energy(frames: npt.NDArray[np.float64]) -> float:

@@ -7,7 +7,7 @@ from typing import Final
 import plotly.graph_objects as go
 import streamlit as st
 
-from pipeline.annotations import Activity
+from pipeline.annotations import Activity, LoudnessValues
 from pipeline.manifest import Manifest
 from ui import markup, texts, wording
 
@@ -22,6 +22,7 @@ _COLOURS: Final = {
 """As the player's: see looks.js there."""
 _OTHER_COLOUR: Final = "#7c83f5"
 _ROW_PX: Final = 38
+_CURVE_ROWS: Final = 4
 _QUIETEST: Final = -60.0
 """LUFS where a bar begins."""
 _ROOM: Final = 14.0
@@ -35,6 +36,29 @@ def show(manifest: Manifest) -> None:
         _loudness(manifest)
     with columns[1]:
         _activity(manifest)
+    _loudness_curve(manifest)
+
+
+def _loudness_curve(manifest: Manifest) -> None:
+    found = manifest.analysis.loudness
+    if not isinstance(found, LoudnessValues) or found.curve is None or found.integrated_lufs is None:
+        return
+    markup.heading(texts.LOUDNESS_CURVE)
+    levels = found.curve.short_term_lufs
+    times = [n * found.curve.step_s for n in range(len(levels))]
+    line = go.Scatter(
+        x=times,
+        y=levels,
+        mode="lines",
+        line={"color": _OTHER_COLOUR, "width": 2},
+        customdata=[wording.clock(time) for time in times],
+        hovertemplate="%{customdata}  %{y:.1f} " + texts.LOUDNESS_UNIT + "<extra></extra>",
+    )
+    figure = _figure(line, _CURVE_ROWS)
+    figure.add_hline(found.integrated_lufs, line={"dash": "dot", "width": 1, "color": _OTHER_COLOUR})
+    _time_axis(figure, manifest.input.duration_s)
+    figure.update_yaxes(autorange=True)
+    _draw(figure, "loudness_curve", f"{found.integrated_lufs:.1f} {texts.LOUDNESS_UNIT}")
 
 
 def _loudness(manifest: Manifest) -> None:
@@ -84,9 +108,7 @@ def _activity(manifest: Manifest) -> None:
     )
     names = [wording.stem_name(name) for name in found.stems]
     figure = _figure(bars, len(names))
-    ticks = wording.marks(manifest.input.duration_s)
-    figure.update_xaxes(range=[0, manifest.input.duration_s], tickvals=ticks)
-    figure.update_xaxes(ticktext=[wording.clock(tick) for tick in ticks])
+    _time_axis(figure, manifest.input.duration_s)
     # Also the stems that never sound have a row.
     figure.update_yaxes(categoryorder="array", categoryarray=names, autorange=False)
     figure.update_yaxes(range=[len(names) - 0.5, -0.5])
@@ -98,7 +120,12 @@ def _colour(name: str) -> str:
     return _COLOURS.get(name.removeprefix("no_"), _OTHER_COLOUR)
 
 
-def _figure(bars: go.Bar, rows: int) -> go.Figure:
+def _time_axis(figure: go.Figure, duration_s: float) -> None:
+    ticks = wording.marks(duration_s)
+    figure.update_xaxes(range=[0, duration_s], tickvals=ticks, ticktext=[wording.clock(t) for t in ticks])
+
+
+def _figure(bars: go.Bar | go.Scatter, rows: int) -> go.Figure:
     figure = go.Figure(bars)
     figure.update_layout(
         height=_ROW_PX * rows + 40,

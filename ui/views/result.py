@@ -9,7 +9,7 @@ import streamlit as st
 
 from api.client_answers import ServiceProblem
 from api.schemas import JobBody
-from pipeline.annotations import Annotation, Failed, Key, LoudnessValues, Tempo
+from pipeline.annotations import Annotation, Failed, Key, LoudnessValues, SignalQuality, Tempo
 from pipeline.manifest import Artifact, Manifest
 from ui import markup, texts, wording
 from ui.components.downloads.downloads import File, downloads
@@ -111,7 +111,14 @@ def _loudness(found: LoudnessValues | Failed | None) -> str:
 def _format(manifest: Manifest) -> list[str]:
     given = manifest.input
     channels = texts.CHANNELS.get(given.channels, texts.CHANNELS_MANY.format(count=given.channels))
-    return [f"{given.codec}, {given.sample_rate / 1000:g} kHz, {channels}"]
+    notes = [f"{given.codec}, {given.sample_rate / 1000:g} kHz, {channels}"]
+    quality = manifest.analysis.signal
+    if isinstance(quality, SignalQuality):
+        if quality.mix.clipped_samples:
+            notes.append(texts.CLIPPED.format(count=quality.mix.clipped_samples))
+        if quality.mix.band_limited and quality.mix.bandwidth_hz is not None:
+            notes.append(texts.BAND_LIMITED.format(khz=round(quality.mix.bandwidth_hz / 1000, 1)))
+    return notes
 
 
 def _spectrogram(connection: Connection, manifest: Manifest, job_id: str) -> None:

@@ -130,7 +130,7 @@ def test_a_finished_job_shows_what_was_found_and_after_expiry_still_does(busy: P
     assert texts.STATUS["succeeded"] in shown and "<b>" not in shown
     assert f"{manifest['analysis']['loudness']['integrated_lufs']:.1f}" in shown
     assert manifest["analysis"]["key"]["tonic"] in shown
-    assert len(page.get("plotly_chart")) == 2
+    assert len(page.get("plotly_chart")) == 3
     assert texts.DOWNLOADS in shown
 
     expire(busy.store, busy.folders, datetime.now(UTC) + timedelta(days=1))

@@ -102,3 +102,26 @@ def test_one_click_is_activity_only_while_it_sounds() -> None:
 def test_without_stems_there_is_nothing_to_say() -> None:
     found = ActivityEstimator().estimate(recording(noise(1)), {})
     assert (found.source, found.stems) == ("mix", {})
+
+
+def test_bleed_is_what_is_left_where_a_stem_rests() -> None:
+    band = np.concatenate([noise(10, 1), noise(10, 1)])
+    voice = np.concatenate([0.5 * noise(10, 2), 0.003 * noise(10, 1)])
+    found = ActivityEstimator().estimate(recording(band + voice, {"other": band, "vocals": voice}), {})
+    assert found.stems["vocals"].bleed_db == pytest.approx(-50.5, abs=1)
+    assert found.stems["other"].bleed_db is None
+
+
+def test_shares_say_which_stem_has_the_energy_and_when() -> None:
+    first, second = np.concatenate([noise(5), 0 * noise(5)]), np.concatenate([0 * noise(5), noise(5)])
+    found = ActivityEstimator().estimate(recording(first + second, {"bass": first, "drums": second}), {})
+    assert found.shares is not None
+    shares = found.shares.stems
+    early, late = round(2 / found.shares.step_s), round(8 / found.shares.step_s)
+    assert (shares["bass"][early], shares["bass"][late]) == (pytest.approx(1), pytest.approx(0))
+    assert (shares["drums"][early], shares["drums"][late]) == (pytest.approx(0), pytest.approx(1))
+
+
+def test_silence_has_no_shares() -> None:
+    found = ActivityEstimator().estimate(recording(np.zeros(5 * RATE), {"bass": np.zeros(5 * RATE)}), {})
+    assert found.shares is not None and set(found.shares.stems["bass"]) == {None}
