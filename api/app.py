@@ -24,6 +24,7 @@ from api.jobs.feed import Feed
 from api.jobs.folders import Folders
 from api.jobs.housekeeping import keep_house, sweep
 from api.jobs.idempotency import IdempotencyStore
+from api.jobs.likeness import Sounds
 from api.jobs.listening import Listening
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.supervisor import Supervisor
@@ -130,6 +131,7 @@ def create_app(settings: Settings) -> FastAPI:
             cache_bytes=settings.listening_cache_mb * MIB,
             reserve=settings.disk_reserve_mb * MIB,
         ),
+        Sounds(store, folders),
         IdempotencyStore(engine, kept_s=settings.idempotency_s),
         admission,
         Sources(resumable, outbound, ingest_rules(settings)),

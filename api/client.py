@@ -29,6 +29,7 @@ from api.schemas import (
     JobOptions,
     JobPage,
     ModelBody,
+    SimilarBody,
     TicketBody,
     TicketRequest,
     UsageBody,
@@ -206,6 +207,11 @@ class Client:
     def spectrogram(self, job_id: str) -> bytes:
         """A picture of the recording's spectrum over time, as PNG."""
         return checked(self._http.get(f"/jobs/{job_id}/spectrogram")).content
+
+    def similar(self, job_id: str, limit: int = 10) -> SimilarBody:
+        """The caller's jobs that sound most like one of them."""
+        answer = self._http.get(f"/jobs/{job_id}/similar", params={"limit": limit})
+        return SimilarBody.model_validate(checked(answer).json())
 
     def health(self) -> HealthBody:
         """How the service is."""

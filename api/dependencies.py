@@ -14,6 +14,7 @@ from api.jobs.admission import Admission
 from api.jobs.feed import Feed
 from api.jobs.folders import Folders
 from api.jobs.idempotency import IdempotencyStore
+from api.jobs.likeness import Sounds
 from api.jobs.listening import Listening
 from api.jobs.model import Job, JobStatus
 from api.jobs.store import JobStore
@@ -43,6 +44,7 @@ class Services:
     store: JobStore
     feed: Feed
     listening: Listening
+    sounds: Sounds
     idempotency: IdempotencyStore
     admission: Admission
     sources: Sources

@@ -335,6 +335,23 @@ class AudioBody(Wire):
     tracks: list[TrackBody]
 
 
+class SimilarJob(Wire):
+    """A finished job whose recording sounds like another's."""
+
+    id: str
+    filename: str
+    created_at: datetime
+    similarity: float = Field(ge=0, le=1, description="Of timbre, harmony, tempo and balance; 1: equal.")
+    same: bool = Field(description="Whether it is the same recording, however it was encoded.")
+
+
+class SimilarBody(Wire):
+    """The caller's jobs that sound most like one of them."""
+
+    items: list[SimilarJob] = Field(description="The same recording first, then by similarity.")
+    compared: int = Field(description="Jobs that were compared: the newest, of those with `sound`.")
+
+
 class Peaks(Wire):
     """Waveform data of one stem: the smallest and largest sample of each bucket, mean over channels.
 

@@ -187,6 +187,16 @@ class Activity(Annotation):
     shares: Shares | None = None
 
 
+class Sound(Annotation):
+    """What the mix sounds like, to recognise it and to find others like it."""
+
+    fingerprint: str = Field(
+        description="base64 of little-endian 32-bit words, from the first sound on; empty for silence."
+    )
+    prints_per_second: int = Field(gt=0)
+    features: dict[str, float] = Field(description="Timbre, pitch profile, tempo … ; empty for silence.")
+
+
 class Analysis(Record):
     """What the estimators found. A property that was not asked for is null."""
 
@@ -197,3 +207,4 @@ class Analysis(Record):
     signal: SignalQuality | Failed | None = None
     spectrum: Spectrum | Failed | None = None
     activity: Activity | Failed | None = None
+    sound: Sound | Failed | None = None

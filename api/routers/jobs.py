@@ -18,11 +18,11 @@ from api.dependencies import OwnJob, PrincipalDep, Services, ServicesDep
 from api.errors import Conflict, InvalidRequest, NotFound
 from api.file_answers import FileAnswer
 from api.jobs.housekeeping import erase
-from api.jobs.model import JobEvent, JobStatus
+from api.jobs.model import Job, JobEvent, JobStatus
 from api.jobs.results import read_result
 from api.jobs.store import JobFilter
 from api.problems import refusals
-from api.schemas import JobBody, JobPage
+from api.schemas import JobBody, JobPage, SimilarBody, SimilarJob
 from pipeline.manifest import Manifest
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -72,11 +72,32 @@ def get_job(job: OwnJob, services: ServicesDep) -> JobBody:
 def get_manifest(job: OwnJob, services: ServicesDep) -> Response:
     """The manifest of a finished job, byte for byte as it was published."""
     if job.status not in {JobStatus.SUCCEEDED, JobStatus.EXPIRED}:
-        raise NotFound(
-            f"The job {job.id} has no manifest: it is {job.status.value}.", "Wait until it succeeded."
-        )
+        raise _no_manifest(job)
     read_result(services.folders, job.id)  # What is damaged is not handed out.
     return FileAnswer(services.folders.result(job.id) / "manifest.json", media_type="application/json")
+
+
+@router.get("/{job_id}/similar")
+def get_similar(
+    job: OwnJob, services: ServicesDep, limit: Annotated[int, Query(ge=1, le=100)] = 10
+) -> SimilarBody:
+    """The caller's finished jobs whose recordings sound most like this one's, or are the same again."""
+    if job.status not in {JobStatus.SUCCEEDED, JobStatus.EXPIRED}:
+        raise _no_manifest(job)
+    found, compared = services.sounds.like(job, limit)
+    return SimilarBody(
+        items=[
+            SimilarJob(
+                id=like.job.id,
+                filename=like.job.filename,
+                created_at=like.job.created_at,
+                similarity=round(like.similarity, 4),
+                same=like.same,
+            )
+            for like in found
+        ],
+        compared=compared,
+    )
 
 
 @router.get(
@@ -146,3 +167,9 @@ def delete_job(job: OwnJob, services: ServicesDep) -> None:
     """Delete a job that has ended: its recording, stems and manifest."""
     if erase(services.store, services.folders, job.id) is None:
         raise Conflict(f"The job {job.id} is {job.status.value}.", "Cancel it first.")
+
+
+def _no_manifest(job: Job) -> NotFound:
+    return NotFound(
+        f"The job {job.id} has no manifest: it is {job.status.value}.", "Wait until it succeeded."
+    )

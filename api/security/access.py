@@ -74,6 +74,7 @@ ROUTE_SCOPES: Mapping[str, Rule] = {
     "GET /jobs/{job_id}/archive": Rule(Scope.READ, ticket=True, action="download"),
     "GET /jobs/{job_id}/peaks": Rule(Scope.READ, ticket=True),
     "GET /jobs/{job_id}/spectrogram": Rule(Scope.READ, ticket=True),
+    "GET /jobs/{job_id}/similar": _READ,
     "GET /jobs/{job_id}/audio": Rule(Scope.READ, ticket=True),
     "GET /jobs/{job_id}/audio/{name}/{number}": Rule(Scope.READ, ticket=True, action="listen"),
     "GET /jobs/{job_id}/webhooks": _READ,

@@ -11,6 +11,7 @@ from pipeline.estimators.beats import BeatsEstimator
 from pipeline.estimators.key import KeyEstimator
 from pipeline.estimators.loudness import LoudnessEstimator
 from pipeline.estimators.signal import SignalEstimator
+from pipeline.estimators.sound import SoundEstimator
 from pipeline.estimators.spectrum import SpectrumEstimator
 from pipeline.estimators.tempo import TempoEstimator
 
@@ -24,6 +25,7 @@ ESTIMATORS: Final[dict[str, Estimator]] = {
         SignalEstimator(),
         SpectrumEstimator(),
         ActivityEstimator(),
+        SoundEstimator(),  # last: it looks at what the others found
     )
 }
 """Estimators by the name of the manifest field that they fill. They hold no state."""
