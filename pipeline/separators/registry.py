@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 from collections.abc import Collection
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pipeline.config import PipelineConfig, WeightsConfig
@@ -32,6 +35,16 @@ class WarmModel:
     def name(self) -> str | None:
         """Of the model that is kept."""
         return self._asked[0] if self._asked else None
+
+    def drop(self) -> None:
+        """Give the memory of the model back: the host's, and the GPU's but for what its driver keeps.
+
+        Those some hundred MB of a CUDA context stay until the process ends.
+        """
+        if self._loaded is None:
+            return
+        self._asked = self._loaded = self._engine_asked = self._engine = None
+        give_memory_back()
 
     def prepare(self, spec: ModelSpec, config: PipelineConfig) -> None:
         """Load a model that will be asked for, unless it needs no weights or they are not on this machine.
@@ -105,6 +118,17 @@ def build_separator(
 
     loaded, engine = (warm or WarmModel()).load(spec, config, cancel)
     return DemucsSeparator(loaded, config, wanted, engine)
+
+
+def give_memory_back() -> None:
+    """Return what was freed to the GPU and to the system, which allocators keep for the next request."""
+    import torch
+
+    gc.collect()  # Networks refer to themselves.
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
+    with suppress(OSError, AttributeError):  # Not every C library has it: malloc_trim(3).
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def choose_device(asked: str) -> str:
