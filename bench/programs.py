@@ -27,13 +27,13 @@ Program = Callable[[Path, Path], Path]
 """Separates a file into a folder, and says where the stems are."""
 
 
-def demucs(weights: Path, repo: Path) -> Program:
+def demucs(weights: Path, repo: Path, device: str) -> Program:
     """The demucs command line at its defaults, but for its random shift: `demucs.separate.main`."""
     from demucs.api import Separator
     from demucs.audio import save_audio
 
     demucs_repo(weights, repo)
-    separator = Separator(model="htdemucs", repo=repo, device="cpu", shifts=0, overlap=0.25, progress=False)
+    separator = Separator(model="htdemucs", repo=repo, device=device, shifts=0, overlap=0.25, progress=False)
 
     def separate(song: Path, out: Path) -> Path:
         _, stems = separator.separate_audio_file(song)
@@ -44,7 +44,7 @@ def demucs(weights: Path, repo: Path) -> Program:
     return separate
 
 
-def ours(precision: str, weights: Path) -> Program:
+def ours(precision: str, weights: Path, device: str) -> Program:
     """This product, as its workers run it."""
     from pipeline.config import PipelineConfig, WeightsConfig
     from pipeline.run import run
@@ -52,7 +52,13 @@ def ours(precision: str, weights: Path) -> Program:
 
     where = WeightsConfig(cache_dir=weights.parent, offline=True)
     config = PipelineConfig.model_validate(
-        {"precision": precision, "formats": ("wav32f",), "estimators": (), "weights": where}
+        {
+            "precision": precision,
+            "device": device,
+            "formats": ("wav32f",),
+            "estimators": (),
+            "weights": where,
+        }
     )
     warm = WarmModel()
 
@@ -83,6 +89,15 @@ def processor_s() -> float:
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
+def gpu_peak_mb(device: str) -> float:
+    """Most memory of the GPU that torch has held so far; 0 on a CPU."""
+    if device == "cpu":
+        return 0.0
+    import torch
+
+    return torch.cuda.max_memory_reserved() / 1e6
+
+
 def main() -> None:
     """Time one program on one song."""
     parser = argparse.ArgumentParser(
@@ -92,10 +107,14 @@ def main() -> None:
     parser.add_argument("song", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, redirect_stdout(sys.stderr):
         folder = Path(scratch)
-        build = demucs(args.weights, folder) if args.program == "demucs" else ours(args.program, args.weights)
+        if args.program == "demucs":
+            build = demucs(args.weights, folder, args.device)
+        else:
+            build = ours(args.program, args.weights, args.device)
         noise = np.random.default_rng(0).standard_normal((44100, 2)) * 0.1
         soundfile.write(folder / "short.wav", noise, 44100)
         build(folder / "short.wav", folder)
@@ -104,6 +123,7 @@ def main() -> None:
         wall_s, cpu_s = monotonic() - began, processor_s() - used
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     found = {"wall_s": wall_s, "cpu_s": cpu_s, "peak_mb": peak_mb, "stems": str(stems)}
+    found["gpu_mb"] = gpu_peak_mb(args.device)
     os.write(1, json.dumps(found).encode())
 
 
