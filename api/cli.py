@@ -148,6 +148,7 @@ def worker(
             pipeline=pipeline_defaults(settings).model_copy(update={"threads": threads}),
             lease_s=settings.lease_s,
             grace_s=settings.grace_s,
+            model_ttl_s=settings.model_ttl_s,
             stage_warn_s=settings.stage_warn_s,
             job_timeout_s=settings.job_timeout_s,
             job_timeout_factor=settings.job_timeout_factor,

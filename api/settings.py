@@ -182,6 +182,9 @@ class Settings(BaseSettings):
     """How often a job whose worker dies is begun again."""
     grace_s: float = Field(default=25.0, ge=0, allow_inf_nan=False)
     """Seconds that running jobs are given to end when the service stops; then they are handed back."""
+    model_ttl_s: float = Field(default=900.0, ge=0, allow_inf_nan=False)
+    """Seconds after which a worker that has nothing to do gives the memory of its model back, on the GPU too;
+    the next job loads it again. 0 keeps it."""
     stage_warn_s: float = Field(default=300.0, gt=0, allow_inf_nan=False)
     """Seconds after which a stage that is still running is logged as a warning."""
     job_timeout_s: float = Field(default=600.0, gt=0, allow_inf_nan=False)

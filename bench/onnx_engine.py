@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import PipelineConfig
+from pipeline.manifest import Notice
 from pipeline.progress import CancelToken
 from pipeline.separators.base import Engine
 from pipeline.separators.registry import WarmModel
@@ -32,7 +33,9 @@ class OnnxEngine:
     device = "cpu"
     precision = "float32"
     parallel = 1
+    batch = 1
     recycles = True
+    notices: tuple[Notice, ...] = ()
 
     def __init__(self, network: Any, graph: Path, threads: int) -> None:
         import onnxruntime

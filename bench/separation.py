@@ -1,6 +1,7 @@
 """Separation beside demucs: quality, time and memory, side by side in one run.
 
-    python -m bench.separation [--songs DIR] [--minutes 4] [--programs demucs,exact,balanced,fast] [--json]
+    python -m bench.separation [--songs DIR] [--minutes 4] [--programs demucs,exact,balanced,fast]
+                               [--device cpu|cuda] [--json]
 
 First every program separates every song whose true stems are known: SDR = 10 log10(|s|^2 / |s - e|^2) over
 the whole clip, in dB. Then each separates one song of a given length, made of the others: that is timed.
@@ -37,10 +38,11 @@ STEMS = ("drums", "bass", "other", "vocals")
 RATE = 44100
 
 
-def measured(program: str, song: Path, out: Path, weights: Path) -> dict[str, Any]:
-    """Run one program on one song: wall_s, cpu_s, peak_mb, and the folder of the stems."""
+def measured(program: str, song: Path, out: Path, weights: Path, device: str) -> dict[str, Any]:
+    """Run one program on one song: wall_s, cpu_s, peak_mb, gpu_mb, and the folder of the stems."""
     out.mkdir(parents=True)
-    argv = [sys.executable, "-m", "bench.programs", program, song, out, "--weights", weights]
+    argv = [sys.executable, "-m", "bench.programs", program, song, out]
+    argv += ["--weights", weights, "--device", device]
     environment = {**ENVIRONMENT, **os.environ} if program in OURS else None
     done = subprocess.run(
         [str(a) for a in argv], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -92,6 +94,7 @@ def main() -> None:
     parser.add_argument("--songs", type=Path, default=SONGS)
     parser.add_argument("--minutes", type=float, default=4.0)
     parser.add_argument("--programs", default=",".join(PROGRAMS))
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     programs = args.programs.split(",")
@@ -106,11 +109,13 @@ def main() -> None:
         scratch = Path(name)
         for song in songs:
             for program in programs:
-                found = measured(program, song / "mixture.flac", scratch / song.name / program, weights)
+                found = measured(
+                    program, song / "mixture.flac", scratch / song.name / program, weights, args.device
+                )
                 quality.setdefault(song.name, {})[program] = score(song, Path(found["stems"]))
         long = song_of(args.minutes, [song / "mixture.flac" for song in songs], scratch / "song.wav")
         for program in programs:
-            speed[program] = measured(program, long, scratch / "long" / program, weights)
+            speed[program] = measured(program, long, scratch / "long" / program, weights, args.device)
     if args.json:
         print(json.dumps({"quality": quality, "speed": speed}, indent=1))
         return
@@ -137,12 +142,12 @@ def show_quality(quality: dict[str, dict[str, dict[str, float]]], programs: list
 def show_speed(speed: dict[str, dict[str, Any]], minutes: float) -> None:
     """Print times and memory, and how many times faster each program is than the first."""
     first = next(iter(speed.values()))
-    print(f"\n{minutes:g} minutes, warm      wall     times faster   processor    peak memory")
+    print(f"\n{minutes:g} minutes, warm      wall     times faster   processor    peak memory   of the GPU")
     for program, cost in speed.items():
         faster = first["wall_s"] / cost["wall_s"]
         print(
             f"  {program:<16}{cost['wall_s']:9.1f} s {faster:11.2f} {cost['cpu_s']:12.1f} s"
-            f" {cost['peak_mb']:11.0f} MB"
+            f" {cost['peak_mb']:11.0f} MB {cost['gpu_mb']:9.0f} MB"
         )
 
 

@@ -44,4 +44,11 @@ def large_arrays(*, kept: bool) -> Iterator[None]:
         if kept:
             libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
             libc.mallopt(_M_TRIM_THRESHOLD, _TRIM)
-            libc.malloc_trim(0)
+            give_back()
+
+
+def give_back() -> None:
+    """Return to the system what was freed and the C library keeps for the next request: malloc_trim(3)."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)

@@ -128,6 +128,13 @@ class Checkpoint:
             if self._file is not None:
                 self._file.close()
 
+    def abandon(self) -> None:
+        """Go on without: what follows is not what the binding says, and may serve nobody else."""
+        self.remove()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
     def remove(self) -> None:
         """Delete the file, unless another process has taken its place."""
         with suppress(OSError):

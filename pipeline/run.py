@@ -219,6 +219,7 @@ def _separate(job: _Job, mix: Audio, checkpoint: Checkpoint | None) -> tuple[Sep
         residual=job.config.residual,
         keep_all=bool(job.estimators),
     )
+    job.notices.extend(separator.notices)
     return separator, separated
 
 

@@ -49,6 +49,7 @@ class WorkerConfig:
         separation_cache_bytes: of separations that are kept at most, for later jobs.
         retry_pause_s: rest before a store that failed is asked again.
         hang_s: a job that does not stop within this ends with its process.
+        model_ttl_s: how long a model stays loaded that no job asks for; 0: for ever.
     """
 
     name: str
@@ -62,6 +63,7 @@ class WorkerConfig:
     job_timeout_factor: float = 10.0
     retry_pause_s: float = 5.0
     hang_s: float = 120.0
+    model_ttl_s: float = 0.0
     separation_cache_bytes: int = DEFAULT_CACHE_BYTES
 
 

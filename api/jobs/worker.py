@@ -54,6 +54,7 @@ def work(
     busy: Callable[[str | None], None] = lambda _: None,
     warm: WarmModel | None = None,
     pulse: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = monotonic,
 ) -> None:
     """Run jobs until told to stop.
 
@@ -67,9 +68,11 @@ def work(
         busy: told the id of each job that is begun, and None when it is over, for the register of workers.
         warm: keeps the model loaded from job to job.
         pulse: called again and again, also while a job runs: see `api.jobs.pulse`.
+        clock: monotonic seconds.
     """
     warm = warm or WarmModel()
     tidied = False
+    idle_since = clock()
     while not stop.is_set():
         pulse()
         try:
@@ -79,6 +82,11 @@ def work(
                 tidied = True
             claim = store.claim(config.name, config.lease_s) if may_begin() else None
             if claim is None:
+                if warm.name and 0.0 < config.model_ttl_s <= clock() - idle_since:
+                    log.info(
+                        "the model is idle and goes", extra={"action": "model_dropped", "model": warm.name}
+                    )
+                    warm.drop()
                 stop.wait(config.poll_s)
                 continue
             busy(claim.job.id)
@@ -86,6 +94,7 @@ def work(
                 outcome = attempt(store, folders, config, stop, claim, warm, pulse)
             finally:
                 busy(None)
+                idle_since = clock()
             job = store.get(claim.job.id)
             if outcome is not Outcome.LOST and job is not None and job.status.final:
                 ended(job)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.audio import Audio, FloatArray
 from pipeline.checkpoint import Checkpoint
+from pipeline.manifest import Notice
 from pipeline.progress import CancelToken
 
 if TYPE_CHECKING:
@@ -15,28 +16,53 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """What computes the networks of one model."""
+    """What computes the networks of one model. What it says of itself may change while it computes."""
 
-    name: str
-    """``torch`` or ``openvino``, for the manifest."""
-    device: str
-    """Where it computes: ``cpu`` or ``cuda``."""
-    precision: str
-    """Arithmetic: ``float32`` or ``bfloat16``."""
-    parallel: int
-    """Segments that it takes at the same time, each from a thread of its own."""
-    recycles: bool
-    """Whether it keeps the memory that segments need, rather than ask for it anew; `pipeline.allocator`."""
+    @property
+    def name(self) -> str:
+        """``torch`` or ``openvino``, for the manifest."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it computes: ``cpu`` or ``cuda``; ``cuda+cpu`` where a GPU did not last."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """Arithmetic: ``float32``, ``bfloat16`` or ``float16``; joined by ``+`` where it changed."""
+        ...
+
+    @property
+    def parallel(self) -> int:
+        """Calls that it takes at the same time, each from a thread of its own."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """Rows that a call should have; more than one where that is faster."""
+        ...
+
+    @property
+    def notices(self) -> Sequence[Notice]:
+        """What the owner of the job should know of how it was computed."""
+        ...
+
+    @property
+    def recycles(self) -> bool:
+        """Whether it keeps the memory that segments need, and does not ask for it anew: `pipeline.allocator`."""
+        ...
 
     def run(self, member: int, window: torch.Tensor) -> torch.Tensor:
-        """Separate a segment; the same segment gives the same bits.
+        """Separate segments, each row for itself; equal calls give equal bits.
 
         Args:
             member: place of the network in the model.
-            window: float32 (pairs, 2, n) on the CPU, n samples at most a segment.
+            window: float32 (rows, 2, n) on the CPU: the stereo pairs of one segment or of several, n samples
+                at most a segment.
 
         Returns:
-            float32 (pairs, stems, 2, n) on the CPU.
+            float32 (rows, stems, 2, n) on the CPU.
 
         Raises:
             MemoryExhausted: the host or the device ran out of memory.
@@ -54,11 +80,13 @@ class Separator(Protocol):
     weights_sha256: str | None
     """Content hash of the network's tensors; None without weights."""
     device: str
-    """Where it computes: ``cpu`` or ``cuda``."""
+    """Where it computes: ``cpu`` or ``cuda``; ``cuda+cpu`` where a GPU did not last."""
     precision: str
     """Arithmetic, as the manifest reports it."""
     parameters: dict[str, Any]
     """Everything else that decides the result, for the manifest."""
+    notices: Sequence[Notice]
+    """What the owner of the job should know of how it was computed; complete when the last block is there."""
 
     def separate(
         self,

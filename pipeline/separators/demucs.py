@@ -19,6 +19,7 @@ from pipeline.checkpoint import Checkpoint
 from pipeline.config import PipelineConfig
 from pipeline.errors import OptionInvalid
 from pipeline.layout import labelled, stereo_pairs
+from pipeline.manifest import Notice
 from pipeline.parallel import in_order
 from pipeline.progress import CancelToken
 from pipeline.resample import resample
@@ -94,6 +95,7 @@ class DemucsSeparator:
         self.weights_sha256: str | None = loaded.content_sha256
         self.device = engine.device
         self.precision = engine.precision
+        self.notices: Sequence[Notice] = ()
         self._engine = engine
         self._networks = loaded.networks
         self._sample_rate = loaded.sample_rate
@@ -152,6 +154,10 @@ class DemucsSeparator:
             flat = (block.reshape(rows, -1) for block in stems)
             for block in resample(flat, self._sample_rate, mix.sample_rate, heard.length, mix.length):
                 yield block.reshape(len(self.stems), mix.channels, -1)
+        # An engine may have changed on the way.
+        self.device, self.precision = self._engine.device, self._engine.precision
+        self.parameters["engine"] = self._engine.name
+        self.notices = self._engine.notices
 
     def _estimates(
         self,
@@ -188,8 +194,13 @@ class DemucsSeparator:
         pool: Executor | None,
         checkpoint: Checkpoint | None,
     ) -> Iterator[FloatArray]:
+        device = self._engine.device
+
         def blocks_from(begin: int) -> Iterator[FloatArray]:
-            return (block.numpy() for block in self._part_estimates(part, heard, count, pool, begin))
+            for block in self._part_estimates(part, heard, count, pool, begin):
+                if checkpoint is not None and self._engine.device != device:
+                    checkpoint.abandon()
+                yield block.numpy()
 
         if checkpoint is None:
             return blocks_from(0)
@@ -283,22 +294,49 @@ class DemucsSeparator:
     ) -> Iterator[torch.Tensor]:
         """What one network makes of all segments from the first one on."""
         places = segment_places(start, heard.length, self._segment, self._overlap, first)
+        calls = self._calls(part, member, places, len(heard.pairs))
         count.before()
-        for out in in_order(partial(self._run, part, member, heard), places, pool, self._engine.parallel):
-            count.after()
-            yield out
-            count.before()
+        for outs in in_order(partial(self._run, part, member, heard), calls, pool, self._engine.parallel):
+            for out in outs:
+                count.after()
+                yield out
+                count.before()
 
-    def _run(self, part: _Part, member: int, heard: NormalisedMix, place: tuple[int, int]) -> torch.Tensor:
-        position, n = place
+    def _calls(
+        self, part: _Part, member: int, places: Iterator[tuple[int, int]], pairs: int
+    ) -> Iterator[list[tuple[int, int]]]:
+        """Group neighbouring segments with windows of one length: as many as the engine wants."""
+        group: list[tuple[int, int]] = []
+        for place in places:
+            full = len(group) >= max(self._engine.batch // pairs, 1)
+            if group and (full or self._window(part, member, place) != self._window(part, member, group[0])):
+                yield group
+                group = []
+            group.append(place)
+        if group:
+            yield group
+
+    def _window(self, part: _Part, member: int, place: tuple[int, int]) -> int:
+        """Samples that a network is given of a segment."""
         network = self._networks[part.members[member]]
-        wanted = n
-        if isinstance(network, self._transformer):
-            wanted = self._segment if self._fixed_window else network.valid_length(n)
-        window = padded_window(heard, position, n, wanted)
-        out = self._engine.run(part.members[member], window)[:, part.stems]
-        excess = out.shape[-1] - n
-        return out[..., excess // 2 : excess // 2 + n]
+        if not isinstance(network, self._transformer):
+            return place[1]
+        return self._segment if self._fixed_window else network.valid_length(place[1])
+
+    def _run(
+        self, part: _Part, member: int, heard: NormalisedMix, places: list[tuple[int, int]]
+    ) -> list[torch.Tensor]:
+        """Separate segments in one call: float32 (pairs, stems, 2, n) for each of them."""
+        import torch
+
+        wanted = self._window(part, member, places[0])
+        windows = [padded_window(heard, position, n, wanted) for position, n in places]
+        rows = self._engine.run(part.members[member], torch.cat(windows))[:, part.stems]
+        excess = [wanted - n for _, n in places]
+        return [
+            out[..., extra // 2 : extra // 2 + n]
+            for out, extra, (_, n) in zip(torch.split(rows, len(heard.pairs)), excess, places, strict=True)
+        ]
 
 
 def _independent(

@@ -9,7 +9,7 @@ is the rest of the mix, sample by sample, so that the stems sum to the mix exact
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from pipeline.audio import Audio, FloatArray
 from pipeline.checkpoint import Checkpoint
 from pipeline.layout import labelled, stereo_pairs
+from pipeline.manifest import Notice
 from pipeline.progress import CancelToken
 
 _FRAME_S: Final = 0.093
@@ -44,6 +45,7 @@ class HpssSeparator:
     weights_sha256: str | None = None
     device = "cpu"
     precision = "float32"
+    notices: Sequence[Notice] = ()
 
     def __init__(self) -> None:
         self.parameters: dict[str, Any] = {"frame_s": _FRAME_S, "median": _MEDIAN}

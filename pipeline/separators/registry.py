@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from pipeline.allocator import give_back
 from pipeline.config import PipelineConfig, WeightsConfig
 from pipeline.errors import DeviceUnavailable
 from pipeline.progress import CancelToken
 from pipeline.separators.base import Engine, Separator
+from pipeline.separators.gpu import free_bytes, measure_row_bytes, rows_that_fit
 from pipeline.separators.hpss import HpssSeparator
+from pipeline.separators.ladder import Ladder
 from pipeline.weights.registry import HPSS, ModelSpec
 
 if TYPE_CHECKING:
     from pipeline.weights.load import LoadedModel
+
+log = logging.getLogger(__name__)
 
 
 class WarmModel:
@@ -27,11 +34,22 @@ class WarmModel:
         self._loaded: LoadedModel | None = None
         self._engine_asked: tuple[str, str, int | None] | None = None
         self._engine: Engine | None = None
+        self._row_bytes = 0
 
     @property
     def name(self) -> str | None:
         """Of the model that is kept."""
         return self._asked[0] if self._asked else None
+
+    def drop(self) -> None:
+        """Give the memory of the model back: the host's, and the GPU's but for what its driver keeps.
+
+        Those some hundred MB of a CUDA context stay until the process ends.
+        """
+        if self._loaded is None:
+            return
+        self._asked = self._loaded = self._engine_asked = self._engine = None
+        give_memory_back()
 
     def prepare(self, spec: ModelSpec, config: PipelineConfig) -> None:
         """Load a model that will be asked for, unless it needs no weights or they are not on this machine.
@@ -53,12 +71,11 @@ class WarmModel:
 
         Raises:
             WeightsError: see `pipeline.weights.load.load`.
-            MemoryExhausted: there is no room for it.
+            MemoryExhausted: the host has no room for it. Where a GPU has none, the CPU computes.
             DeviceUnavailable: see `choose_device`.
         """
         import torch
 
-        from pipeline.separators.engines import choose_engine
         from pipeline.weights.load import load
 
         if config.threads is not None:
@@ -69,13 +86,44 @@ class WarmModel:
             self._asked = self._loaded = self._engine = None  # Two of them might not fit.
             self._loaded = load(spec, config.weights, cancel=cancel)
             self._asked = asked
+        if device == "cuda":
+            return self._loaded, self._on_gpu(self._loaded, config)
+        return self._loaded, self._kept_engine(self._loaded, config, device)
+
+    def _kept_engine(self, loaded: LoadedModel, config: PipelineConfig, device: str) -> Engine:
+        """The engine of the job before, if it is as this one's should be, else a new one."""
+        from pipeline.separators.engines import choose_engine
+
         arithmetic = "exact" if config.precision == "exact" else "fastest"
         engine_asked = (arithmetic, device, config.threads)
         if self._engine is None or self._engine_asked != engine_asked:
             self._engine = None
-            self._engine = choose_engine(self._loaded, config, device)
-            self._engine_asked = engine_asked
-        return self._loaded, self._engine
+            engine = choose_engine(loaded, config, device)
+            self._row_bytes = measure_row_bytes(engine, loaded) if engine.device == "cuda" else 0
+            self._engine, self._engine_asked = engine, engine_asked
+        return self._engine
+
+    def _on_gpu(self, loaded: LoadedModel, config: PipelineConfig) -> Engine:
+        """What computes one job, on the GPU as long as its memory lasts."""
+        import torch
+
+        gpu: Engine | None = None
+        try:
+            gpu = self._kept_engine(loaded, config, "cuda")
+        except torch.OutOfMemoryError as exc:
+            log.warning("the GPU has no room for %s: %s", loaded.spec.name, str(exc).splitlines()[0])
+        if gpu is not None and gpu.device != "cuda":
+            return gpu
+        # Batches of other sizes are summed in another order: exact is one segment at a time.
+        one = gpu is None or config.precision == "exact"
+        batch = 1 if one else rows_that_fit(free_bytes(), self._row_bytes)
+
+        def leave_gpu() -> Engine:
+            self._engine = None
+            give_memory_back()
+            return self._kept_engine(loaded, config, "cpu")
+
+        return Ladder(gpu, leave_gpu, batch, give_memory_back)
 
 
 def build_separator(
@@ -105,6 +153,16 @@ def build_separator(
 
     loaded, engine = (warm or WarmModel()).load(spec, config, cancel)
     return DemucsSeparator(loaded, config, wanted, engine)
+
+
+def give_memory_back() -> None:
+    """Return what was freed to the GPU and to the system, which allocators keep for the next request."""
+    import torch
+
+    gc.collect()  # Networks refer to themselves.
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
+    give_back()
 
 
 def choose_device(asked: str) -> str:

@@ -2,41 +2,115 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import MemoryExhausted
+from pipeline.manifest import Notice
 
 if TYPE_CHECKING:
     import torch
+
+_GPU_FULL: Final = (
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUFFT_ALLOC_FAILED",
+)
+"""What libraries say that ask the driver for memory past torch's allocator."""
 
 
 class TorchEngine:
     """Runs segments through networks as they are.
 
     Args:
-        networks: `torch.nn.Module`.
+        networks: `torch.nn.Module` on the CPU, where they stay: another device gets copies.
         device: ``cpu`` or ``cuda``.
+        precision: ``float32``; or ``bfloat16`` or ``float16``, in which convolutions and matrix products are
+            computed then. Transforms and norms are float32 always, by the rules of `torch.autocast`.
+
+    Raises:
+        MemoryExhausted: the host has no room for them.
+        torch.OutOfMemoryError: the GPU has none: `pipeline.separators.ladder.Ladder` knows what to do.
     """
 
     name = "torch"
-    precision = "float32"
     parallel = 1
     recycles = False
+    batch = 1
+    notices: tuple[Notice, ...] = ()
 
-    def __init__(self, networks: Sequence[Any], device: str) -> None:
+    def __init__(self, networks: Sequence[Any], device: str, precision: str = "float32") -> None:
         self.device = device
+        self.precision = precision
         with _memory_errors():
-            self._networks = [network.to(device) for network in networks]
+            self._networks = [
+                network if device == "cpu" else copy.deepcopy(network).to(device) for network in networks
+            ]
 
-    def run(self, member: int, window: torch.Tensor) -> torch.Tensor:
-        """See `pipeline.separators.base.Engine.run`."""
+    def environment(self) -> tuple[str, ...]:
+        """What of this machine decides which kernels compute."""
         import torch
 
-        with _memory_errors(), fused_attention(), torch.inference_mode():
-            out: torch.Tensor = self._networks[member](window.to(self.device)).cpu()
+        if self.device == "cpu":
+            return (torch.__version__, torch.backends.cpu.get_cpu_capability())
+        return (
+            torch.__version__,
+            torch.cuda.get_device_name(),
+            f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}",  # type: ignore[no-untyped-call]
+        )
+
+    def run(self, member: int, window: torch.Tensor) -> torch.Tensor:
+        """See `pipeline.separators.base.Engine.run`.
+
+        Raises:
+            MemoryExhausted: the host ran out of memory.
+            torch.OutOfMemoryError: the GPU did.
+        """
+        import torch
+
+        with (
+            _memory_errors(),
+            _arithmetic(self.device, self.precision),
+            fused_attention(),
+            torch.inference_mode(),
+        ):
+            out = self._networks[member](_sent(window, self.device))
+            return _fetched(out.float(), self.device)
+
+
+def _sent(window: torch.Tensor, device: str) -> torch.Tensor:
+    if device == "cpu":
+        return window
+    # From pinned memory the copy runs by itself, and what computes is queued behind it.
+    return window.pin_memory().to(device, non_blocking=True)
+
+
+def _fetched(out: torch.Tensor, device: str) -> torch.Tensor:
+    if device == "cpu":
         return out
+    import torch
+
+    host = torch.empty(out.shape, dtype=out.dtype, pin_memory=True)
+    host.copy_(out, non_blocking=True)
+    torch.cuda.current_stream().synchronize()
+    return host
+
+
+@contextmanager
+def _arithmetic(device: str, precision: str) -> Iterator[None]:
+    import torch
+
+    with ExitStack() as stack:
+        if device == "cuda":
+            # float32 is float32, not TF32 with its 10 bits of mantissa; and every run gives the same bits.
+            flags = {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": False}
+            stack.enter_context(torch.backends.cudnn.flags(**flags))
+        if precision != "float32":
+            stack.enter_context(torch.autocast(device, dtype=getattr(torch, precision)))
+        yield
 
 
 @contextmanager
@@ -62,11 +136,16 @@ def _memory_errors() -> Iterator[None]:
 
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError) as exc:
+    except MemoryError as exc:
         raise _memory_exhausted() from exc
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as exc:
+        said = str(exc)
+        if any(sign in said for sign in _GPU_FULL):
+            raise torch.OutOfMemoryError(said) from exc
         # torch has no class of its own for a failed allocation on the CPU.
-        if "can't allocate memory" not in str(exc):
+        if "can't allocate memory" not in said:
             raise
         raise _memory_exhausted() from exc
 

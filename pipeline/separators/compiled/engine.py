@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.audio import FloatArray
 from pipeline.errors import MemoryExhausted
+from pipeline.manifest import Notice
 from pipeline.separators.compiled.graph import build_graph, segment_samples
 from pipeline.separators.compiled.runtime import openvino
 from pipeline.separators.compiled.transforms import spectrum_frames, to_spectrum, to_wave
@@ -41,6 +42,8 @@ class CompiledEngine:
     name = "openvino"
     device = "cpu"
     recycles = True
+    batch = 1
+    notices: tuple[Notice, ...] = ()
 
     def __init__(self, networks: Sequence[Any], precision: str, threads: int, parallel: int) -> None:
         self.precision = precision

@@ -275,3 +275,67 @@ def test_a_worker_whose_weights_are_not_here_fetches_none_before_it_must(tmp_pat
     warm_up(warm, PipelineConfig(model="hpss"))
     assert warm.name is None
     assert not list(tmp_path.iterdir())
+
+
+class Kept(WarmModel):
+    """A model that is loaded; tells which one was there whenever the worker looked for work."""
+
+    def __init__(self, stop: threading.Event, looks: int) -> None:
+        super().__init__()
+        self.seen: list[str | None] = []
+        self._stop, self._looks, self._name = stop, looks, "htdemucs"
+
+    @property
+    def name(self) -> str | None:
+        return self._name or None
+
+    def drop(self) -> None:
+        self._name = ""
+
+    def look(self) -> None:
+        self.seen.append(self.name)
+        if len(self.seen) == self._looks:
+            self._stop.set()
+
+
+def ticking(*times: float) -> Callable[[], float]:
+    """A clock that says one time after the other, and the last for ever."""
+    left = list(times)
+    return lambda: left.pop(0) if len(left) > 1 else left[0]
+
+
+@pytest.mark.parametrize(("ttl_s", "seen"), [(60.0, ["htdemucs", "htdemucs", None]), (0.0, ["htdemucs"] * 3)])
+def test_a_model_that_nobody_asks_for_is_given_up(
+    store: SqlJobStore, folders: Folders, ttl_s: float, seen: list[str | None]
+) -> None:
+    stop = threading.Event()
+    warm = Kept(stop, looks=3)
+    config, clock = worker_config(model_ttl_s=ttl_s), ticking(0.0, 59.9, 60.0)
+    work(store, folders, config, stop, warm=warm, pulse=warm.look, clock=clock)
+    assert warm.seen == seen
+
+
+def test_its_time_begins_when_a_job_ends(store: SqlJobStore, folders: Folders, recording: Path) -> None:
+    submit(store, folders, recording)
+    stop = threading.Event()
+
+    class Busy(Kept):
+        def look(self) -> None:
+            if not store.counts((JobStatus.RUNNING,))[JobStatus.RUNNING]:  # It beats while a job runs, too.
+                super().look()
+
+    warm = Busy(stop, looks=3)
+    config, clock = worker_config(model_ttl_s=60.0), ticking(0.0, 70.0, 129.0)
+    work(store, folders, config, stop, warm=warm, pulse=warm.look, clock=clock)
+    assert warm.seen == ["htdemucs"] * 3
+
+
+def test_a_model_that_was_given_up_is_loaded_again(weights_dir: Path) -> None:
+    warm = WarmModel()
+    config = PipelineConfig(weights=WeightsConfig(cache_dir=weights_dir, offline=True), precision="exact")
+    warm_up(warm, config)
+    warm.drop()
+    warm.drop()
+    assert warm.name is None
+    warm_up(warm, config)
+    assert warm.name == "htdemucs"

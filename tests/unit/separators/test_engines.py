@@ -10,7 +10,7 @@ import torch
 from pipeline.config import PipelineConfig, WeightsConfig
 from pipeline.separators import engines
 from pipeline.separators.compiled import engine as compiled
-from pipeline.separators.engines import choose_engine
+from pipeline.separators.engines import choose_engine, verified_torch
 from pipeline.weights.load import LoadedModel
 from tests.networks import hdemucs, htdemucs, loaded, plain_htdemucs
 
@@ -90,3 +90,56 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(model: LoadedModel, tmp_
     gone = tmp_path / "missing"
     assert choose_engine(model, config(gone), "cpu").name == "openvino"
     assert not gone.exists()
+
+
+def test_another_precision_of_torch_is_compared_once_too(
+    model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = verified_torch(model, "cpu", ("bfloat16", "float32"), tmp_path)
+    assert engine is not None and engine.precision == "bfloat16"
+    (seal,) = tmp_path.iterdir()
+
+    def again(*_: object) -> float:
+        raise AssertionError("compared again")
+
+    monkeypatch.setattr("pipeline.separators.compiled.verify.agreement_db", again)
+    verified_torch(model, "cpu", ("bfloat16", "float32"), tmp_path)
+    with pytest.raises(AssertionError):  # It says nothing about another one.
+        verified_torch(model, "cpu", ("float16",), tmp_path)
+    assert list(tmp_path.iterdir()) == [seal]
+
+
+def test_a_precision_of_torch_that_disagrees_is_not_used(
+    model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "AGREEMENT_DB", {"float32": 60.0, "bfloat16": 200.0})
+    engine = verified_torch(model, "cpu", ("bfloat16", "float32"), tmp_path)
+    assert engine is not None and engine.precision == "float32"
+    monkeypatch.setattr(engines, "AGREEMENT_DB", {"float32": 1e9, "bfloat16": 200.0})
+    assert verified_torch(model, "cpu", ("bfloat16",), tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("precision", "capability", "wanted"),
+    [("exact", (9, 0), ("float32",)), ("fast", (9, 0), ("bfloat16", "float32")),
+     ("balanced", (7, 5), ("float16", "float32"))],
+)  # fmt: skip
+def test_a_gpu_that_cannot_be_trusted_is_not_used(
+    precision: str,
+    capability: tuple[int, int],
+    wanted: tuple[str, ...],
+    model: LoadedModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def none_agrees(_model: LoadedModel, device: str, precisions: tuple[str, ...], _folder: Path) -> None:
+        assert device == "cuda"
+        asked.append(precisions)
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(engines, "verified_torch", none_agrees)
+    engine = choose_engine(model, config(tmp_path, precision), "cuda")
+    assert asked == [wanted]
+    assert engine.device == "cpu"
