@@ -50,7 +50,7 @@ class Engine(Protocol):
 
     @property
     def recycles(self) -> bool:
-        """Whether it keeps the memory that segments need, and does not ask for it anew: `pipeline.allocator`."""
+        """Whether it keeps the memory that segments need for the next: `pipeline.allocator`."""
         ...
 
     def run(self, member: int, window: torch.Tensor) -> torch.Tensor:
