@@ -16,6 +16,7 @@ from api.jobs.folders import Folders
 from api.jobs.idempotency import IdempotencyStore
 from api.jobs.listening import Listening
 from api.jobs.model import Job, JobStatus
+from api.jobs.outlook import Outlook
 from api.jobs.store import JobStore
 from api.jobs.workers import WorkerRegister
 from api.metrics import Metrics
@@ -42,6 +43,7 @@ class Services:
     folders: Folders
     store: JobStore
     feed: Feed
+    outlook: Outlook
     listening: Listening
     idempotency: IdempotencyStore
     admission: Admission
