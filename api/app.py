@@ -26,6 +26,8 @@ from api.jobs.housekeeping import keep_house, sweep
 from api.jobs.idempotency import IdempotencyStore
 from api.jobs.likeness import Sounds
 from api.jobs.listening import Listening
+from api.jobs.outlook import Outlook
+from api.jobs.speed_store import SpeedStore
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.supervisor import Supervisor
 from api.jobs.workers import WorkerRegister
@@ -97,7 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
         grace_s=settings.grace_s + 5,
         silent_s=settings.worker_silence_s,
     )
-    defaults = pipeline_defaults(settings)
+    defaults, register = pipeline_defaults(settings), WorkerRegister(engine)
     tickets, audit = Tickets(secret), Audit(engine, secret)
     metrics = Metrics(engine, store, settings.data_dir)
     admission = Admission(
@@ -125,6 +127,7 @@ def create_app(settings: Settings) -> FastAPI:
         folders,
         store,
         Feed(store),
+        Outlook(store, SpeedStore(engine), register, defaults, settings.workers),
         Listening(
             folders,
             defaults,
@@ -139,7 +142,7 @@ def create_app(settings: Settings) -> FastAPI:
         Receiver(resumable),
         tickets,
         metrics,
-        WorkerRegister(engine),
+        register,
         outbound,
         webhook_store,
         webhook_secrets,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from api.jobs.model import Job, JobStatus
+from api.jobs.outlook import Outlook
 from api.jobs.store import JobStore
 from api.schemas import ErrorBody, JobBody, StageBody
 
 
-def job_body(job: Job, store: JobStore | None = None) -> JobBody:
+def job_body(job: Job, store: JobStore | None = None, outlook: Outlook | None = None) -> JobBody:
     """A job as its owner sees it.
 
     Args:
         job: in any status.
         store: asked for the place of one that waits; None where it has ended.
+        outlook: asked when it will end, likewise.
     """
     base = f"/jobs/{job.id}"
     links = {"self": base, "events": f"{base}/events"}
@@ -44,7 +46,7 @@ def job_body(job: Job, store: JobStore | None = None) -> JobBody:
             for s in job.stages
         ],
         queue_position=store.position(job.id) if store and job.status is JobStatus.QUEUED else None,
-        eta_s=job.eta_s,
+        eta_s=outlook.eta_s(job) if outlook else job.eta_s,
         error=error and ErrorBody(
             code=error.code, message=error.message, hint=error.hint, retryable=error.retryable
         ),

@@ -122,6 +122,7 @@ def worker(
         from api.jobs.model import Job
         from api.jobs.pulse import beating
         from api.jobs.separations import make_room
+        from api.jobs.speed_store import SpeedStore
         from api.jobs.sql_store import SqlJobStore
         from api.jobs.worker import warm_up, work
         from api.jobs.workers import Presence, WorkerRegister
@@ -180,7 +181,18 @@ def worker(
             if memory_allows(spec, reserve):
                 warm_up(warm, config.pipeline)
             store, beat = SqlJobStore(engine), beating(pulse)
-            work(store, folders, config, stop, may_begin, record, presence.note, warm, beat)
+            work(
+                store,
+                folders,
+                config,
+                stop,
+                may_begin,
+                record,
+                presence.note,
+                warm,
+                beat,
+                speeds=SpeedStore(engine),
+            )
 
 
 @app.command()

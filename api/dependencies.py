@@ -17,6 +17,7 @@ from api.jobs.idempotency import IdempotencyStore
 from api.jobs.likeness import Sounds
 from api.jobs.listening import Listening
 from api.jobs.model import Job, JobStatus
+from api.jobs.outlook import Outlook
 from api.jobs.store import JobStore
 from api.jobs.workers import WorkerRegister
 from api.metrics import Metrics
@@ -43,6 +44,7 @@ class Services:
     folders: Folders
     store: JobStore
     feed: Feed
+    outlook: Outlook
     listening: Listening
     sounds: Sounds
     idempotency: IdempotencyStore

@@ -135,7 +135,9 @@ class JobBody(Wire):
     stage: str | None
     stages: list[StageBody]
     queue_position: int | None = Field(description="Jobs before this one; null unless it is queued.")
-    eta_s: float | None = Field(description="Estimated seconds until it ends.")
+    eta_s: float | None = Field(
+        description="Estimated seconds until it ends, with those before it; null when unknown."
+    )
     error: ErrorBody | None = Field(
         description="Why it failed; while it is queued to be tried again, why the last attempt did."
     )
@@ -299,7 +301,9 @@ class EstimateRequest(Wire):
 class EstimateBody(Wire):
     """What a job would take."""
 
-    seconds: float = Field(description="Of work, once it runs.")
+    seconds: float = Field(
+        description="Of work, once it runs; with loading the model where no worker has it loaded."
+    )
     wait_s: float = Field(description="Until it would run.")
     result_bytes: int
     measured: bool = Field(description="Whether the speed was measured here, or is a first guess.")

@@ -206,6 +206,7 @@ def _separate(job: _Job, mix: Audio, checkpoint: Checkpoint | None) -> tuple[Sep
     wanted = job.spec.stems if job.config.residual != "report" else job.stems
     bases = tuple(dict.fromkeys(name.removeprefix(MINUS) for name in wanted))
     separator = build_separator(job.spec, job.config, bases, job.cancel, job.warm)
+    job.progress.ready()
     blocks = separator.separate(
         mix, scratch=job.work.scratch, step=job.progress.step, cancel=job.cancel, checkpoint=checkpoint
     )

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from types import TracebackType
@@ -86,6 +86,7 @@ class Heartbeat:
         stop: set when the worker has to stop.
         clock: monotonic seconds.
         pulse: called again and again while it beats: see `api.jobs.pulse`.
+        expected_s: seconds that each stage should take; None where that is not known.
     """
 
     def __init__(
@@ -96,9 +97,10 @@ class Heartbeat:
         stop: threading.Event,
         clock: Callable[[], float] = time.monotonic,
         pulse: Callable[[], None] = lambda: None,
+        expected_s: Mapping[str, float] | None = None,
     ) -> None:
         self.cancel = CancelToken()
-        self.progress = Progress(self._listen)
+        self.progress = Progress(self._listen, clock, expected_s)
         self.stopped: Stop | None = None
         """Why the job was told to stop; None while it was not."""
         self._store, self._claim, self._config, self._stop, self._clock = store, claim, config, stop, clock

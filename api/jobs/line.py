@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, or_, select
+from sqlalchemy import Connection, Row, Select, and_, case, func, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from api.jobs.model import JobStatus
@@ -71,6 +71,17 @@ def first_in_line(connection: Connection, at: float) -> Row[Any] | None:
     )
     found = [row for query in queries for row in connection.execute(query)]
     return min(found, key=lambda row: (-row.level, row.turn, row.place), default=None)
+
+
+def whole_line(at: float) -> Select[Any]:
+    """The rows of all queued jobs as `first_in_line` would name them; those that rest come last.
+
+    Args:
+        at: seconds since 1970 by the database's clock.
+    """
+    rests_until = case((due(at), 0.0), else_=jobs.c.not_before)
+    queued = select(jobs).where(jobs.c.status == JobStatus.QUEUED)
+    return queued.order_by(rests_until, jobs.c.level.desc(), jobs.c.turn, jobs.c.place)
 
 
 def count_before(job: Row[Any], at: float) -> Select[Any]:

@@ -29,7 +29,7 @@ from api.jobs.changes import (
     tell,
 )
 from api.jobs.integrity import Integrity
-from api.jobs.line import abandoned, count_before, due, first_in_line, waiting
+from api.jobs.line import abandoned, count_before, due, first_in_line, waiting, whole_line
 from api.jobs.model import Job, JobError, JobEvent, JobStatus, StageTime
 from api.jobs.rank import raise_overtaken, ranked
 from api.jobs.retry import retry_pause_s
@@ -313,6 +313,12 @@ class SqlJobStore:
                 return None
             before: int = connection.execute(count_before(row, self._time(connection))).scalar_one()
             return before
+
+    def line(self, limit: int) -> Sequence[Job]:
+        """The first queued jobs in the order in which they will be taken, as things stand."""
+        with reading(self._engine) as connection:
+            query = whole_line(self._time(connection)).limit(limit)
+            return [job_of(row) for row in connection.execute(query)]
 
     def counts(self, statuses: Collection[JobStatus] = tuple(JobStatus)) -> dict[JobStatus, int]:
         """How many jobs there are in each status, also those that none is in."""

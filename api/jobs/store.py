@@ -164,6 +164,10 @@ class JobStore(Protocol):
         """How many queued jobs run before this one; None unless it is queued."""
         ...
 
+    def line(self, limit: int) -> Sequence[Job]:
+        """The first queued jobs in the order in which they will be taken, as things stand."""
+        ...
+
     def counts(self, statuses: Collection[JobStatus] = tuple(JobStatus)) -> dict[JobStatus, int]:
         """How many jobs there are in each status; of ended ones it takes as long as there are many."""
         ...

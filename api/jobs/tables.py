@@ -119,6 +119,26 @@ workers = Table(
 )
 """One row a worker process: see `api.jobs.workers`."""
 
+job_speeds = Table(
+    "job_speeds",
+    metadata,
+    Column("seq", _Counter, primary_key=True, comment="order in which jobs ended"),
+    Column("at", Double, nullable=False),
+    Column("model", String(64), nullable=False),
+    Column("arithmetic", String(16), nullable=False, comment="exact or balanced"),
+    Column("device", String(16), nullable=False),
+    Column("threads", Integer, nullable=False),
+    Column("set_up_s", Double, nullable=False, comment="until the model was ready"),
+    Column("pass_s", Double, nullable=False, comment="a segment and a network"),
+    Column("decode_s", Double, nullable=False, comment="a second of audio"),
+    Column("estimate_s", Double, comment="a second of audio and an estimator; NULL: there was none"),
+    Column("encode_s", Double, comment="a second of audio and a file; NULL: there was none"),
+    Column("rest_s", Double, nullable=False, comment="the other stages"),
+    Index("ix_job_speeds_kind", "model", "arithmetic", "device", "threads", "seq"),
+    sqlite_autoincrement=True,
+)
+"""What finished jobs have shown of the machine's speed: see `api.jobs.speed`."""
+
 store_checks = Table(
     "store_checks",
     metadata,

@@ -1,4 +1,4 @@
-"""What an owner has used, and what a job would cost."""
+"""What an owner has used."""
 
 from __future__ import annotations
 
@@ -7,17 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from api.errors import QuotaExceeded
-from api.jobs.capacity import USUAL_RATE, predict_room
-from api.jobs.model import JobStatus
-from api.jobs.speed import predict_s
 from api.jobs.store import JobFilter, JobStore, every_job
-from pipeline.codec.probe import Probe
-from pipeline.config import PipelineConfig
 
 _DAY: Final = timedelta(days=1)
 _MONTH: Final = timedelta(days=30)
-_RECENT: Final = 50
-"""Finished jobs that are looked at for the speed of this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,50 +68,3 @@ def check_quota(
             "Try again later, or submit less.",
             retry_after_s=86400,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a job would take.
-
-    Attributes:
-        seconds: of work, once it runs.
-        wait_s: until it would run, with the jobs that are before it.
-        result_bytes: of what it would publish.
-        measured: whether the speed was seen on this service, or is a first guess.
-    """
-
-    seconds: float
-    wait_s: float
-    result_bytes: int
-    measured: bool
-
-
-def estimate_cost(
-    store: JobStore, duration_s: float, config: PipelineConfig, defaults: PipelineConfig, workers: int
-) -> Cost:
-    """Predict what a job would take, from the speed of jobs like it.
-
-    Args:
-        store: the jobs.
-        duration_s: of the recording.
-        config: what is to be done.
-        defaults: of jobs that do not say otherwise.
-        workers: jobs that run at the same time.
-    """
-    done = store.find(JobFilter(statuses=(JobStatus.SUCCEEDED,)), limit=_RECENT)
-    seconds, measured = predict_s(duration_s, config.model_dump(), done, defaults)
-    waiting = list(every_job(store, JobFilter(statuses=(JobStatus.QUEUED, JobStatus.RUNNING))))
-    ahead_s = sum(
-        predict_s(job.duration_s or 0.0, job.options, done, defaults)[0] * (1.0 - job.progress)
-        for job in waiting
-    )
-    # 44.1 kHz stereo at CD quality: for what a header would say, were there one.
-    probe = Probe("", "", USUAL_RATE, 2, ("FL", "FR"), duration_s)
-    room = predict_room(int(duration_s * USUAL_RATE * 4), probe, config)
-    return Cost(
-        seconds=round(seconds, 1),
-        wait_s=round(ahead_s / max(workers, 1), 1),
-        result_bytes=room.result,
-        measured=measured,
-    )

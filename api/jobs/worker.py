@@ -6,7 +6,7 @@ import fcntl
 import logging
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from time import monotonic
@@ -23,9 +23,14 @@ from api.jobs.publication import (
     remove_abandoned,
 )
 from api.jobs.separations import clear, keep, prune
+from api.jobs.speed import predict, speed_of
+from api.jobs.speed_store import SpeedStore
 from api.jobs.store import Claim, JobStore
 from pipeline.config import PipelineConfig
 from pipeline.errors import Cancelled, DiskFull, PipelineError
+from pipeline.manifest import Manifest
+from pipeline.parallel import usable_cores
+from pipeline.progress import Progress
 from pipeline.run import run
 from pipeline.separators.registry import WarmModel
 from pipeline.weights.registry import get_model_spec
@@ -55,6 +60,7 @@ def work(
     warm: WarmModel | None = None,
     pulse: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = monotonic,
+    speeds: SpeedStore | None = None,
 ) -> None:
     """Run jobs until told to stop.
 
@@ -69,6 +75,7 @@ def work(
         warm: keeps the model loaded from job to job.
         pulse: called again and again, also while a job runs: see `api.jobs.pulse`.
         clock: monotonic seconds.
+        speeds: told how fast jobs went, and asked how fast the next will go.
     """
     warm = warm or WarmModel()
     tidied = False
@@ -91,7 +98,7 @@ def work(
                 continue
             busy(claim.job.id)
             try:
-                outcome = attempt(store, folders, config, stop, claim, warm, pulse)
+                outcome = attempt(store, folders, config, stop, claim, warm, pulse, speeds)
             finally:
                 busy(None)
                 idle_since = clock()
@@ -121,6 +128,7 @@ def attempt(
     claim: Claim,
     warm: WarmModel | None = None,
     pulse: Callable[[], None] = lambda: None,
+    speeds: SpeedStore | None = None,
 ) -> Outcome:
     """Run a job that was claimed, and tell the store how it ended.
 
@@ -132,6 +140,7 @@ def attempt(
         claim: the right to run it.
         warm: keeps the model loaded from job to job.
         pulse: called again and again while it runs.
+        speeds: told how fast it went, and asked before.
 
     Raises:
         PipelineError: the store could not be told; then the lease runs out and the job is claimed again.
@@ -139,9 +148,12 @@ def attempt(
     start = monotonic()
     said = {"job_id": claim.job.id, "attempt": claim.job.attempt, "worker": config.name}
     log.info("attempt begins", extra={"action": "attempt_begun", **said})
-    with Heartbeat(store, claim, config, stop, pulse=pulse) as heartbeat:
+    expected_s = _expected_s(speeds, config.pipeline, claim.job)
+    with Heartbeat(store, claim, config, stop, pulse=pulse, expected_s=expected_s) as heartbeat:
         made = _make(folders, config, claim, heartbeat, warm)
     outcome = _tell(store, claim, heartbeat, made)
+    if speeds is not None and isinstance(made, Manifest) and outcome is Outcome.SUCCEEDED:
+        _learn(speeds, job_config(config.pipeline, claim.job.options), made, heartbeat.progress)
     settle(store, folders, claim.job.id)
     prune(folders, config.separation_cache_bytes)
     said |= {"outcome": outcome.value, "seconds": round(monotonic() - start, 3)}
@@ -151,11 +163,12 @@ def attempt(
 
 def _make(
     folders: Folders, config: WorkerConfig, claim: Claim, heartbeat: Heartbeat, warm: WarmModel | None
-) -> JobError | bool:
+) -> Manifest | JobError | bool:
     """Make the job's result and publish it, as long as the claim holds.
 
     Returns:
-        Whether there is a result, or why there is none. False: the heartbeat knows why.
+        The manifest; True where an earlier attempt had made the result; or why there is none. False: the
+        heartbeat knows why.
     """
     job = claim.job
     try:
@@ -164,7 +177,7 @@ def _make(
             return True
         remove_abandoned(folders, job.id)
         with AttemptFolder(folders, job.id, claim.fence) as folder:
-            run(
+            manifest = run(
                 folders.input(job),
                 folder.path,
                 job_config(config.pipeline, job.options),
@@ -181,7 +194,7 @@ def _make(
             if not heartbeat.check():
                 return False
             folder.publish()
-            return True
+            return manifest
     except Cancelled:
         return False
     except PipelineError as exc:
@@ -194,7 +207,28 @@ def _make(
         return JobError("internal_error", said, "The service's log says more.")
 
 
-def _tell(store: JobStore, claim: Claim, heartbeat: Heartbeat, made: JobError | bool) -> Outcome:
+def _expected_s(speeds: SpeedStore | None, defaults: PipelineConfig, job: Job) -> Mapping[str, float] | None:
+    """Seconds that each stage of a job should take, where jobs like it have shown that."""
+    if speeds is None or job.duration_s is None:
+        return None
+    try:
+        expected = predict(job.duration_s, job.options, speeds.newest(), defaults)
+    except PipelineError as exc:  # Of the database, or of options that the job will fail for.
+        log.info("the job's time is not predicted: %s", exc.message, extra={"action": "not_predicted"})
+        return None
+    return expected.stages if expected.measured else None
+
+
+def _learn(speeds: SpeedStore, config: PipelineConfig, made: Manifest, progress: Progress) -> None:
+    shown = speed_of(made, progress.speeds(), config, config.threads or usable_cores())
+    try:
+        if shown is not None:
+            speeds.add(shown)
+    except PipelineError as exc:
+        log.warning("a job's speed is not kept: %s", exc.message, extra={"action": "speed_not_kept"})
+
+
+def _tell(store: JobStore, claim: Claim, heartbeat: Heartbeat, made: Manifest | JobError | bool) -> Outcome:
     match heartbeat.stopped, made:
         case Stop.LOST, _:
             return Outcome.LOST
@@ -203,7 +237,7 @@ def _tell(store: JobStore, claim: Claim, heartbeat: Heartbeat, made: JobError | 
         case _, JobError() as error:
             told = store.fail(claim, error, again=error.retryable)
             outcome = Outcome.AGAIN if error.retryable else Outcome.FAILED
-        case _, True:
+        case _, Manifest() | True:
             told, outcome = store.succeed(claim), Outcome.SUCCEEDED
         case Stop.TIMED_OUT, _:
             exc = heartbeat.timed_out()

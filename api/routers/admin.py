@@ -71,7 +71,7 @@ def queue(services: ServicesDep, _principal: PrincipalDep) -> list[QueuedBody]:
     """The jobs of every owner that run or wait: running ones first, then as they will be taken."""
     active = JobFilter(statuses=(JobStatus.QUEUED, JobStatus.RUNNING))
     found = [
-        QueuedBody(owner=job.owner, job=job_body(job, services.store))
+        QueuedBody(owner=job.owner, job=job_body(job, services.store, services.outlook))
         for job in every_job(services.store, active)
     ]
     return sorted(found, key=lambda entry: (entry.job.queue_position or -1, entry.job.created_at))

@@ -57,7 +57,7 @@ def list_jobs(
     wanted = JobFilter(principal.owner, tuple(status) if status else _NOT_DELETED, q, since, until)
     jobs = services.store.find(wanted, after=cursor, limit=limit + 1)
     return JobPage(
-        jobs=[job_body(job, services.store) for job in jobs[:limit]],
+        jobs=[job_body(job, services.store, services.outlook) for job in jobs[:limit]],
         next_cursor=jobs[limit - 1].id if len(jobs) > limit else None,
     )
 
@@ -65,7 +65,7 @@ def list_jobs(
 @router.get("/{job_id}")
 def get_job(job: OwnJob, services: ServicesDep) -> JobBody:
     """One job."""
-    return job_body(job, services.store)
+    return job_body(job, services.store, services.outlook)
 
 
 @router.get("/{job_id}/manifest", response_class=FileResponse, responses={200: {"model": Manifest}})
@@ -146,7 +146,7 @@ def cancel_job(job: OwnJob, services: ServicesDep) -> JobBody:
     stopped = services.store.request_cancel(job.id) or job
     if stopped.status.final and stopped.status is not JobStatus.CANCELLED:
         raise Conflict(f"The job {job.id} is {stopped.status.value} already.", "There is nothing to stop.")
-    return job_body(stopped, services.store)
+    return job_body(stopped, services.store, services.outlook)
 
 
 @router.post("/{job_id}/retry", status_code=202, responses=refusals(Conflict))
@@ -159,7 +159,7 @@ def retry_job(job: OwnJob, services: ServicesDep) -> JobBody:
         raise Conflict(
             f"The job {job.id} is {job.status.value}.", "Only failed or cancelled jobs are retried."
         )
-    return job_body(queued, services.store)
+    return job_body(queued, services.store, services.outlook)
 
 
 @router.delete("/{job_id}", status_code=204, responses=refusals(Conflict))

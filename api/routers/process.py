@@ -217,8 +217,8 @@ async def _answer(services: Services, job: Job, wait_s: float, *, repeated: bool
         await run_sync(read_result, services.folders, job.id)
         manifest = services.folders.result(job.id) / "manifest.json"
         return FileAnswer(manifest, media_type="application/json", headers=headers)
-    body = await run_sync(job_body, job, services.store)
+    body = await run_sync(job_body, job, services.store, services.outlook)
     if not job.status.final:
-        headers["Retry-After"] = str(max(round(min(job.eta_s or 5, 60)), 1))
+        headers["Retry-After"] = str(max(round(min(body.eta_s or 5, 60)), 1))
     status = 200 if job.status.final else 202
     return JSONResponse(body.model_dump(mode="json"), status_code=status, headers=headers)

@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from api.dependencies import PrincipalDep, Services, ServicesDep
 from api.jobs.intake import job_config
 from api.jobs.model import JobStatus
-from api.jobs.usage import estimate_cost, usage_of
+from api.jobs.usage import usage_of
 from api.schemas import (
     EstimateBody,
     EstimateRequest,
@@ -82,9 +82,7 @@ def make_ticket(wanted: TicketRequest, services: ServicesDep, principal: Princip
 def estimate(wanted: EstimateRequest, services: ServicesDep, _principal: PrincipalDep) -> EstimateBody:
     """What a job would take, before it is submitted."""
     config = job_config(services.defaults, wanted.options.model_dump(exclude_none=True))
-    cost = estimate_cost(
-        services.store, wanted.duration_s, config, services.defaults, services.settings.workers
-    )
+    cost = services.outlook.cost(wanted.duration_s, config)
     return EstimateBody(
         seconds=cost.seconds, wait_s=cost.wait_s, result_bytes=cost.result_bytes, measured=cost.measured
     )

@@ -26,8 +26,8 @@ AGREEMENT_DB: Final = {"float32": 60.0, "bfloat16": 20.0, "float16": 20.0}
 Measured on music with htdemucs, compiled: 93 dB and more in float32, 35 to 47 dB in bfloat16. What falls
 below these is not rounding but a fault.
 """
-_MOST_PARALLEL: Final = 2
-"""Each segment at work takes 400 MB; `api.jobs.capacity.predict_memory` reckons with it."""
+MOST_PARALLEL: Final = 2
+"""Segments side by side. Each takes 400 MB: `api.jobs.capacity` and `api.jobs.speed` reckon with it."""
 
 
 class _Verifiable(Engine, Protocol):
@@ -67,7 +67,7 @@ def choose_engine(loaded: LoadedModel, config: PipelineConfig, device: str) -> E
 
     threads = torch.get_num_threads()
     # Segments side by side wait for nobody; several networks share the memory one after the other.
-    parallel = min(threads, _MOST_PARALLEL) if len(loaded.networks) == 1 else 1
+    parallel = min(threads, MOST_PARALLEL) if len(loaded.networks) == 1 else 1
     for precision in dict.fromkeys([best_precision(), "float32"]):
         try:
             engine = CompiledEngine(loaded.networks, precision, threads, parallel)

@@ -217,10 +217,12 @@ def test_positions_are_the_order_in_which_jobs_are_claimed(
     later = at(LEASE_S + 1) if dead else store
     queued = store.find(JobFilter(statuses=(JobStatus.QUEUED,)), limit=1000)
     positions = {job.id: later.position(job.id) for job in queued}
+    line = [job.id for job in later.line(1000)]
     order = []
     while claim := later.claim("w", LEASE_S * 9):
         order.append(claim.job.id)
     assert positions == {job.id: order.index(job.id) for job in queued}
+    assert line == [job_id for job_id in order if job_id in positions]
 
 
 def test_jobs_are_counted_by_status(store: JobStore) -> None:

@@ -92,6 +92,8 @@ def test_a_resting_job_is_behind_all_that_wait_and_those_that_rest_less_long(at:
     waits = at(1.5).add(new(priority=-1)).id
     assert [at(1.5).position(job_id) for job_id in (waits, first, second)] == [0, 1, 2]
     assert [at(60.0).position(job_id) for job_id in (first, second, waits)] == [0, 1, 2]
+    assert [job.id for job in at(1.5).line(10)] == [waits, first, second]
+    assert [job.id for job in at(60.0).line(2)] == [first, second]
     assert at(1.5).counts()[JobStatus.QUEUED] == 3
 
 

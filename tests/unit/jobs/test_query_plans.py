@@ -85,6 +85,7 @@ CALLS: dict[str, Callable[[SqlJobStore], object]] = {
     "mark": lambda store: store.mark(cancelled(store), JobStatus.ERASED),
     "position": lambda store: store.position(queued(store)),
     "position of one that rests": lambda store: store.position(resting(store)),
+    "line": lambda store: store.line(10),
     "counts": lambda store: store.counts(ACTIVE),
     "oldest": lambda store: store.oldest_queued(),
     "events of one": lambda store: store.events("x", 0),

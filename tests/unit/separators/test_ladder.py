@@ -16,6 +16,7 @@ from pipeline.config import PipelineConfig
 from pipeline.errors import MemoryExhausted
 from pipeline.manifest import Notice
 from pipeline.progress import CancelToken
+from pipeline.run import run
 from pipeline.separators import registry
 from pipeline.separators.base import Engine
 from pipeline.separators.demucs import DemucsSeparator
@@ -23,7 +24,7 @@ from pipeline.separators.ladder import Ladder
 from pipeline.separators.registry import WarmModel
 from pipeline.separators.torch_engine import TorchEngine
 from pipeline.weights.load import LoadedModel
-from tests.audio_files import music
+from tests.audio_files import music, write_wav
 from tests.networks import SAMPLE_RATE, SOURCES, htdemucs, loaded, separator_of
 
 
@@ -254,3 +255,26 @@ def test_a_gpu_that_is_full_already_costs_no_job(
     _, engine = WarmModel().load(model.spec, PipelineConfig(), CancelToken())
     assert engine.device == "cpu"
     assert_all_there(engine.run(0, ROWS))
+
+
+@pytest.mark.parametrize(
+    ("room", "device", "codes"),
+    [((8,), "cuda", []), ((2,), "cuda", ["gpu_batch_reduced"]), ((4, 0), "cuda+cpu", ["gpu_left"])],
+)
+def test_the_manifest_says_what_became_of_the_gpu(
+    room: tuple[int, ...],
+    device: str,
+    codes: list[str],
+    with_gpu: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    with_gpu(*room)
+    recording = write_wav(tmp_path / "song.wav", music(4.0))
+    config = PipelineConfig(estimators=())
+    manifest = run(recording, tmp_path / "out", config, checkpoint=tmp_path / "job.checkpoint")
+    assert manifest.separation.device == device
+    assert [notice.code for notice in manifest.warnings] == codes
+    assert {artifact.samples for artifact in manifest.artifacts} == {manifest.input.samples}
+    assert (tmp_path / "job.checkpoint").exists() == (device == "cuda")
