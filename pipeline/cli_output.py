@@ -74,7 +74,10 @@ class Screen:
             f"({length / max(took, 1e-9):.1f}x real time)"
         )
         print_(f"  folder    {escape(str(folder))}")
-        print_(f"  stems     {', '.join(dict.fromkeys(a.name for a in manifest.artifacts))}")
+        stems = (a.name for a in manifest.artifacts if a.kind != "analysis")
+        print_(f"  stems     {', '.join(dict.fromkeys(stems))}")
+        if exported := [a.path.rpartition("/")[2] for a in manifest.artifacts if a.kind == "analysis"]:
+            print_(f"  exports   {', '.join(exported)}")
         for label, text in _figures(manifest.analysis):
             print_(f"  {label:<9} {escape(text)}")
         separation = manifest.separation

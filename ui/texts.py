@@ -55,6 +55,8 @@ WITHOUT: Final = "Without {stem}"
 FORMATS: Final = "Formats"
 OPTIONS: Final = "Options"
 ESTIMATORS: Final = "Analysis"
+EXPORTS: Final = "For other programs"
+EXPORTS_HELP: Final = "Files with beats, chords, sections and notes that other programs open."
 RESIDUAL: Final = "What is left over"
 RESIDUAL_HELP: Final = "The recording minus the sum of its stems."
 RESIDUALS: Final = {
@@ -110,6 +112,22 @@ ESTIMATOR_NAMES: Final = {
     "spectrum": "Spectrum",
     "activity": "Activity",
 }
+EXPORT_NAMES: Final = {
+    "csv": "CSV",
+    "audacity": "Audacity labels",
+    "midi": "MIDI",
+}
+EXPORT_FILES: Final = {
+    "beats": "Beats",
+    "chords": "Chords",
+    "sections": "Sections",
+    "notes": "Notes",
+    "pitch": "Pitch",
+    "song": "All of the analysis",
+    "project": "Project",
+    "click": "Click track",
+    "stems": "Stems in one file",
+}
 FORMAT_NAMES: Final = {
     "flac": "FLAC",
     "wav": "WAV",
@@ -153,6 +171,7 @@ STAGES: Final = {
     "separate": "Separate the stems",
     "estimate": "Analyse",
     "encode": "Write the files",
+    "export": "Export for other programs",
     "publish": "Publish",
 }
 STATUS_PERCENT: Final = "{status}, {percent} %"

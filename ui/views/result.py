@@ -170,7 +170,7 @@ def _downloads(connection: Connection, job: JobBody, manifest: Manifest) -> None
     ]
     files += [
         {
-            "label": wording.stem_name(artifact.name),
+            "label": _label(artifact),
             "detail": _format_and_size(artifact),
             "name": f"{name} - {artifact.path.rpartition('/')[2]}",
             "path": f"{base}/artifacts/{artifact.path.rpartition('/')[2]}",
@@ -196,8 +196,16 @@ def _downloads(connection: Connection, job: JobBody, manifest: Manifest) -> None
     )
 
 
+def _label(artifact: Artifact) -> str:
+    if artifact.kind != "analysis":
+        return wording.stem_name(artifact.name)
+    return texts.EXPORT_FILES.get(artifact.name, artifact.name)
+
+
 def _format_and_size(artifact: Artifact) -> str:
-    return f"{texts.FORMAT_NAMES.get(artifact.format, artifact.format)}, {wording.size(artifact.bytes)}"
+    return (
+        f"{texts.FORMAT_NAMES.get(artifact.format, artifact.format.upper())}, {wording.size(artifact.bytes)}"
+    )
 
 
 def _details(manifest: Manifest) -> list[tuple[str, str]]:
