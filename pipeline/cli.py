@@ -89,7 +89,7 @@ def separate(
         ),
     ] = "all",
     exports: Annotated[
-        str, typer.Option(help="Files for other programs, comma-separated: csv,audacity,midi.")
+        str, typer.Option(help="Files for other programs, comma-separated; see docs/exports.md.")
     ] = "",
     device: Annotated[str, typer.Option(envvar="DEVICE", help="auto, cpu or cuda.")] = "auto",
     shifts: Annotated[

@@ -225,7 +225,7 @@ def _separate(job: _Job, mix: Audio, checkpoint: Checkpoint | None) -> tuple[Sep
         job.work.scratch,
         complete=separator.complete,
         residual=job.config.residual,
-        keep_all=bool(job.estimators),
+        keep_all=bool(job.estimators or job.exports),
     )
     return separator, separated
 

@@ -113,9 +113,16 @@ ESTIMATOR_NAMES: Final = {
     "activity": "Activity",
 }
 EXPORT_NAMES: Final = {
-    "csv": "CSV",
-    "audacity": "Audacity labels",
     "midi": "MIDI",
+    "csv": "CSV",
+    "jams": "JAMS",
+    "audacity": "Audacity labels",
+    "svl": "Sonic Visualiser",
+    "reaper": "REAPER project",
+    "dawproject": "DAWproject",
+    "stem.mp4": "Stem file for DJs",
+    "click": "Click track",
+    "chord-sheet": "Chord sheet",
 }
 EXPORT_FILES: Final = {
     "beats": "Beats",

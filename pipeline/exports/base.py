@@ -113,6 +113,13 @@ class Material:
         found = _answer(self.analysis.notes, Notes)
         return {name: stem for name, stem in found.stems.items() if stem.heard} if found else {}
 
+    def counted_beats(self) -> Iterator[tuple[float, int | None]]:
+        """Beat times, each with its place in its bar, counted from 1: None before the first known bar."""
+        starts, number = set(self.downbeats_s), 0
+        for time in self.beats_s:
+            number = 1 if time in starts else number + 1 if number else 0
+            yield time, number or None
+
     @property
     def files(self) -> list[Artifact]:
         """One file of each stem and of the residual: the first format that was asked for."""

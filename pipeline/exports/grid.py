@@ -66,6 +66,12 @@ class Grid:
         (t0, b0), (t1, b1) = self.anchors[index - 1], self.anchors[index]
         return b0 + (time_s - t0) * (b1 - b0) / (t1 - t0)
 
+    def time_at(self, beat: float) -> float:
+        """Seconds from the start of the recording, at a beat of the grid."""
+        index = min(max(bisect_right([b for _, b in self.anchors], beat), 1), len(self.anchors) - 1)
+        (t0, b0), (t1, b1) = self.anchors[index - 1], self.anchors[index]
+        return t0 + (beat - b0) * (t1 - t0) / (b1 - b0)
+
     @property
     def tempi(self) -> list[tuple[float, float, float]]:
         """Changes of tempo: seconds, beats from the start of the grid, beats per minute from there on."""

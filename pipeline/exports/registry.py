@@ -10,20 +10,45 @@ from pipeline.codec.encode import hash_file
 from pipeline.errors import ExportUnknown, PipelineError
 from pipeline.exports.audacity import AudacityExport
 from pipeline.exports.base import FOLDER, Export, Material
+from pipeline.exports.chord_sheet import ChordSheetExport
+from pipeline.exports.click import ClickExport
+from pipeline.exports.dawproject import DawProjectExport
+from pipeline.exports.jams import JamsExport
 from pipeline.exports.midi import MidiExport
+from pipeline.exports.reaper import ReaperExport
+from pipeline.exports.sonic_visualiser import SonicVisualiserExport
+from pipeline.exports.stem_file import StemFileExport
 from pipeline.exports.tables import CsvExport
 from pipeline.manifest import Artifact, Notice
 from pipeline.scratch import disk_errors, sync_folder
 
 EXPORTS: Final[dict[str, Export]] = {
-    export.name: export for export in (CsvExport(), AudacityExport(), MidiExport())
+    export.name: export
+    for export in (
+        CsvExport(),
+        JamsExport(),
+        AudacityExport(),
+        SonicVisualiserExport(),
+        MidiExport(),
+        ReaperExport(),
+        DawProjectExport(),
+        StemFileExport(),
+        ClickExport(),
+        ChordSheetExport(),
+    )
 }
 """Exports by name, in the order in which they run. They hold no state."""
 
 MEDIA_TYPES: Final = {
     "csv": "text/csv; charset=utf-8",
     "txt": "text/plain; charset=utf-8",
+    "jams": "application/json",
+    "svl": "application/xml",
     "mid": "audio/midi",
+    "rpp": "text/plain; charset=utf-8",
+    "dawproject": "application/zip",
+    "stem.mp4": "video/mp4",
+    "svg": "image/svg+xml",
 }
 """By the format that the manifest gives: the end of the file's name."""
 

@@ -38,11 +38,8 @@ class CsvExport:
 
 
 def _beats(material: Material) -> Iterator[Row]:
-    """Times, and which beat of its bar each is, counted from 1: empty before the first known bar."""
-    starts, number = set(material.downbeats_s), 0
-    for time in material.beats_s:
-        number = 1 if time in starts else number + 1 if number else 0
-        yield _s(time), number or ""
+    for time, number in material.counted_beats():
+        yield _s(time), "" if number is None else number
 
 
 def _notes(material: Material) -> Iterator[Row]:
