@@ -111,6 +111,7 @@ ESTIMATOR_NAMES: Final = {
     "loudness": "Loudness",
     "spectrum": "Spectrum",
     "activity": "Activity",
+    "notes": "Notes",
 }
 EXPORT_NAMES: Final = {
     "midi": "MIDI",

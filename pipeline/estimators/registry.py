@@ -10,6 +10,7 @@ from pipeline.estimators.base import Estimator
 from pipeline.estimators.beats import BeatsEstimator
 from pipeline.estimators.key import KeyEstimator
 from pipeline.estimators.loudness import LoudnessEstimator
+from pipeline.estimators.notes import NotesEstimator
 from pipeline.estimators.spectrum import SpectrumEstimator
 from pipeline.estimators.tempo import TempoEstimator
 
@@ -22,6 +23,7 @@ ESTIMATORS: Final[dict[str, Estimator]] = {
         LoudnessEstimator(),
         SpectrumEstimator(),
         ActivityEstimator(),
+        NotesEstimator(),  # after key, which tells how far the recording is out of tune
     )
 }
 """Estimators by the name of the manifest field that they fill. They hold no state."""
