@@ -104,7 +104,7 @@ def single_voice(events: list[Event], frames: int) -> list[Event]:
             taken[event.start : event.stop] = True
             kept.append(event)
     kept.sort(key=lambda event: event.start)
-    followers = [event.start for event in kept[1:]] + [frames]
+    followers = [*(event.start for event in kept[1:]), frames][: len(kept)]
     return [
         Event(event.start, max(min(event.stop, after), event.start + 1), event.key, event.probability)
         for event, after in zip(kept, followers, strict=True)

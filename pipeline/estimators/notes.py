@@ -62,9 +62,9 @@ class NotesEstimator:
         key = found.get("key")
         cents = (key.tuning_cents or 0.0) if isinstance(key, Key) else 0.0
         stems = {}
-        whole = energy(recording.mono("mix")) if recording.stems else 0.0
-        for name in recording.stems:
-            if energy(recording.mono(name)) <= whole * 10 ** (_BLEED_DB / 10):
+        whole = energy(recording.mix) if recording.stems else 0.0
+        for name, stem in recording.stems.items():
+            if energy(stem) <= whole * 10 ** (_BLEED_DB / 10):
                 stems[name] = _summary((), 0.0, drums=name == "drums")
             elif name == "drums":
                 stems[name] = _drums(recording)
