@@ -249,6 +249,11 @@ DETAIL_NAMES: Final = {
     "input": "Recording",
     "software": "Software",
 }
+NOTES: Final = "Notes"
+NOTES_COUNT: Final = {"one": "1 note", "many": "{count} notes"}
+NOTES_RANGE: Final = ", {lowest} to {highest}"
+HITS_COUNT: Final = {"one": "1 hit", "many": "{count} hits"}
+DRUM_NAMES: Final = {"kick": "kick", "snare": "snare", "hat": "hi-hat", "tom": "tom", "cymbal": "cymbal"}
 WARNINGS: Final = "Worth knowing"
 
 # ---- Downloads, in the browser ----

@@ -34,6 +34,8 @@ _VOICED: Final = 0.3
 _STRAY: Final = 2 ** (1.5 / 12)
 """A pitch curve further from its note is another voice's."""
 _HIT_S: Final = 0.05
+_CLEAR, _ENOUGH_HITS = 0.9, 8
+"""Strength of hits that nobody doubts; and how many hits it takes to be sure at all."""
 _NAMES: Final = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 
@@ -113,9 +115,8 @@ def _drums(recording: Recording) -> StemNotes:
         )
         for hit in hits
     )
-    # How far a typical hit stands out from the faintest that count.
-    strength = float(np.median([min(hit.strength, 1.0) for hit in hits])) if hits else 0.0
-    return _summary(notes, strength * min(len(hits) / 8, 1.0), drums=True)
+    clear = sum(hit.strength >= _CLEAR for hit in hits) / max(len(hits), _ENOUGH_HITS)
+    return _summary(notes, clear, drums=True)
 
 
 def _summary(
