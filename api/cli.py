@@ -206,6 +206,7 @@ def submit(
     stems: Annotated[str | None, typer.Option(help="Comma-separated.")] = None,
     formats: Annotated[str | None, typer.Option("--format", help="Comma-separated.")] = None,
     estimators: Annotated[str | None, typer.Option(help="all, none, or a comma-separated list.")] = None,
+    exports: Annotated[str | None, typer.Option(help="Comma-separated: csv,midi …")] = None,
     resumable: Annotated[
         bool | None, typer.Option(help="Go on after a broken connection. Default: for 32 MB and more.")
     ] = None,
@@ -227,6 +228,7 @@ def submit(
                 stems=stems,
                 formats=formats,
                 estimators=estimators,
+                exports=exports,
             )
             typer.echo(job.id)
             if wait or download is not None:

@@ -26,7 +26,7 @@ from pipeline.scratch import disk_errors
 _PIECE_BYTES: Final = 1 << 20
 _JSON_BYTES: Final = 1 << 20
 _HOW: Final = "curl -F file=@song.mp3 does it."
-_LISTS: Final = ("stems", "formats", "estimators")
+_LISTS: Final = ("stems", "formats", "estimators", "exports")
 _LONGEST_NAME: Final = 255
 
 

@@ -70,6 +70,9 @@ class JobOptions(Wire):
     )
     formats: Names | None = Field(default=None, min_length=1, max_length=8)
     estimators: Names | None = Field(default=None, max_length=32, description="Default: all. Empty: none.")
+    exports: Names | None = Field(
+        default=None, max_length=16, description="Files for other programs: csv, midi … Default: none."
+    )
     residual: Literal["report", "file", "distribute"] | None = None
     channels: Literal["keep", "stereo"] | None = None
     precision: Literal["exact", "balanced", "fast"] | None = Field(

@@ -5,9 +5,10 @@ Imports neither numpy nor torch, as `pipeline.manifest`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from array import array
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -197,6 +198,60 @@ class Sound(Annotation):
     features: dict[str, float] = Field(description="Timbre, pitch profile, tempo … ; empty for silence.")
 
 
+class Note(NamedTuple):
+    """A note, in seconds from the start of the mix."""
+
+    start_s: float
+    end_s: float
+    midi: int
+    """MIDI number: 60 is middle C; on drums an instrument of General MIDI's percussion map."""
+    velocity: int
+    """1 to 127, from how loud it is among the others of its stem."""
+
+
+class PitchCurve(NamedTuple):
+    """Fundamental frequency of one voice, at even steps from the start of the mix."""
+
+    step_s: float
+    hz: array[float]
+    """0 where nothing is sung or played."""
+
+
+class StemNotes(Record):
+    """The notes of one stem, in short: the notes themselves are in the exports."""
+
+    count: int = Field(ge=0)
+    lowest: str | None = Field(description="Lowest note, as C#4; middle C is C4. null for drums and silence.")
+    highest: str | None
+    confidence: Fraction
+    drums: dict[str, int] | None = Field(
+        default=None, description="Hits by instrument: kick, snare, hat, tom, cymbal; drums only."
+    )
+    _heard: tuple[Note, ...] = PrivateAttr(default=())
+    _pitch: PitchCurve | None = PrivateAttr(default=None)
+
+    @property
+    def heard(self) -> tuple[Note, ...]:
+        """The notes, in order of time. An hour may have 50,000: the manifest leaves them out."""
+        return self._heard
+
+    @property
+    def pitch(self) -> PitchCurve | None:
+        """The curve of a single voice, where it was followed. The manifest leaves it out."""
+        return self._pitch
+
+    def with_notes(self, heard: tuple[Note, ...], pitch: PitchCurve | None = None) -> StemNotes:
+        """Attach what the manifest leaves out, for the exports."""
+        self._heard, self._pitch = heard, pitch
+        return self
+
+
+class Notes(Annotation):
+    """What is played and sung, stem by stem."""
+
+    stems: dict[str, StemNotes]
+
+
 class Analysis(Record):
     """What the estimators found. A property that was not asked for is null."""
 
@@ -208,3 +263,4 @@ class Analysis(Record):
     spectrum: Spectrum | Failed | None = None
     activity: Activity | Failed | None = None
     sound: Sound | Failed | None = None
+    notes: Notes | Failed | None = None

@@ -85,9 +85,12 @@ def separate(
     estimators: Annotated[
         str,
         typer.Option(
-            help="all, none, or a comma-separated list: tempo,beats,key,loudness,spectrum,activity."
+            help="all, none, or a comma-separated list: tempo,beats,key,loudness,spectrum,activity,notes."
         ),
     ] = "all",
+    exports: Annotated[
+        str, typer.Option(help="Files for other programs, comma-separated; see docs/exports.md.")
+    ] = "",
     device: Annotated[str, typer.Option(envvar="DEVICE", help="auto, cpu or cuda.")] = "auto",
     shifts: Annotated[
         int, typer.Option(help="Average over this many random time shifts: slower, a little better.")
@@ -128,6 +131,7 @@ def separate(
         "stems": _listed(stems),
         "formats": _listed(formats),
         "estimators": None if estimators == "all" else () if estimators == "none" else _listed(estimators),
+        "exports": _listed(exports),
         "device": device,
         "shifts": shifts,
         "overlap": overlap,

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from pipeline.annotations import Analysis, Failed
+from pipeline.annotations import Analysis, Failed, Notes
 from pipeline.errors import PipelineError
 from pipeline.manifest import Manifest
 from pipeline.progress import ProgressEvent
@@ -74,7 +74,10 @@ class Screen:
             f"({length / max(took, 1e-9):.1f}x real time)"
         )
         print_(f"  folder    {escape(str(folder))}")
-        print_(f"  stems     {', '.join(dict.fromkeys(a.name for a in manifest.artifacts))}")
+        stems = (a.name for a in manifest.artifacts if a.kind != "analysis")
+        print_(f"  stems     {', '.join(dict.fromkeys(stems))}")
+        if exported := [a.path.rpartition("/")[2] for a in manifest.artifacts if a.kind == "analysis"]:
+            print_(f"  exports   {', '.join(exported)}")
         for label, text in _figures(manifest.analysis):
             print_(f"  {label:<9} {escape(text)}")
         separation = manifest.separation
@@ -130,6 +133,9 @@ def _figures(analysis: Analysis) -> Iterator[tuple[str, str]]:
         if loudness.true_peak_dbtp is not None:
             text += f", true peak {loudness.true_peak_dbtp:.1f} dBTP"
         yield "loudness", text
+    notes = analysis.notes
+    if isinstance(notes, Notes) and notes.stems:
+        yield "notes", ", ".join(f"{name} {stem.count}" for name, stem in notes.stems.items())
 
 
 def _clock(seconds: float) -> str:

@@ -69,6 +69,9 @@ class PipelineConfig(_Frozen):
         default="keep", description="stereo: fold more than two channels down (ITU-R BS.775)."
     )
     estimators: tuple[str, ...] | None = Field(default=None, description="None: all; empty: none.")
+    exports: tuple[str, ...] = Field(
+        default=(), description="What other programs are to open: csv, midi … None unless asked for."
+    )
     commercial_only: bool = False
     accept_damaged: bool = Field(
         default=False, description="Use what can be decoded of truncated or broken files, with a warning."

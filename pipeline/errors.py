@@ -8,6 +8,7 @@
     │   ├── StemUnknown             stem_unknown
     │   ├── FormatUnsupported       format_unsupported
     │   ├── EstimatorUnknown        estimator_unknown
+    │   ├── ExportUnknown           export_unknown
     │   ├── OptionInvalid           option_invalid
     │   ├── DeviceUnavailable       device_unavailable
     │   └── LicenceRefused          licence_refused
@@ -107,6 +108,12 @@ class EstimatorUnknown(ConfigError):
     """No estimator of that name is registered."""
 
     code = "estimator_unknown"
+
+
+class ExportUnknown(ConfigError):
+    """No export of that name is registered."""
+
+    code = "export_unknown"
 
 
 class OptionInvalid(ConfigError):

@@ -18,7 +18,7 @@ from pipeline.errors import ManifestInvalid
 SCHEMA_VERSION: Final = "1.2"
 """``major.minor``: a new optional field raises minor, anything else raises major.
 
-1.1 added `Separation.reused`, 1.2 what the estimators of chords, sections, notes … find.
+1.1 added `Separation.reused`, 1.2 what the estimators of chords, sections, notes … find, and exports.
 """
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -86,7 +86,7 @@ class Artifact(Record):
 class StageRecord(Record):
     """One stage of the job."""
 
-    name: Literal["probe", "decode", "separate", "estimate", "encode", "publish"]
+    name: Literal["probe", "decode", "separate", "estimate", "encode", "export", "publish"]
     seconds: float = Field(ge=0)
     status: Literal["succeeded", "skipped"]
 

@@ -10,15 +10,16 @@ from typing import Final
 
 from pipeline.errors import Cancelled
 
-STAGES: Final = ("probe", "decode", "separate", "estimate", "encode", "publish")
-"""The stages of a job, in order."""
+STAGES: Final = ("probe", "decode", "separate", "estimate", "encode", "export", "publish")
+"""The stages of a job, in order; export is left out where nothing is to be exported."""
 
 STAGE_SHARE: Final = {
     "probe": 0.01,
     "decode": 0.02,
     "separate": 0.85,
     "estimate": 0.07,
-    "encode": 0.04,
+    "encode": 0.03,
+    "export": 0.01,
     "publish": 0.01,
 }
 """Share of a job's time that each stage usually takes: turns a stage's fraction into the job's."""

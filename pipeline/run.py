@@ -1,4 +1,4 @@
-"""One job from start to end: probe, decode, separate, estimate, encode, publish."""
+"""One job from start to end: probe, decode, separate, estimate, encode, export, publish."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from pipeline.config import PipelineConfig
 from pipeline.errors import InputChanged, MemoryExhausted, PipelineError
 from pipeline.estimators.base import Estimator, Recording
 from pipeline.estimators.registry import select
+from pipeline.exports.base import Export, Material
+from pipeline.exports.registry import choose_exports, write_exports
 from pipeline.layout import fold_matrix
 from pipeline.loudness import measure
 from pipeline.manifest import Artifact, Input, Manifest, Notice, Separation, StageRecord
@@ -48,6 +50,7 @@ class _Job:
     stems: tuple[str, ...]
     formats: tuple[Format, ...]
     estimators: list[Estimator]
+    exports: list[Export]
     work: Workspace
     progress: Progress
     cancel: CancelToken
@@ -73,8 +76,8 @@ def run(
 ) -> Manifest:
     """Take a recording apart.
 
-    The result appears as ``out_dir/<job_id>/`` with ``manifest.json`` and ``stems/<stem>.<ext>``, complete,
-    or not at all.
+    The result appears as ``out_dir/<job_id>/`` with ``manifest.json``, ``stems/<stem>.<ext>`` and the exports
+    in ``analysis/``, complete, or not at all.
 
     Args:
         source: audio or video file.
@@ -105,6 +108,7 @@ def run(
     stems = choose_stems(config.stems, spec.name, spec.stems)
     formats = choose_formats(config.formats)
     estimators = select(config.estimators)
+    exports = choose_exports(config.exports)
     job_id = job_id or str(uuid.uuid4())
     with (
         _memory(),
@@ -119,6 +123,7 @@ def run(
             stems,
             formats,
             estimators,
+            exports,
             work,
             progress or Progress(),
             cancel or CancelToken(),
@@ -137,7 +142,10 @@ def run(
         with _stage(job, "estimate"):
             analysis = _estimate(job, mix, separated)
         with _stage(job, "encode"):
-            artifacts, gain_db = _encode(job, separated)
+            artifacts, gain = _encode(job, separated)
+        if exports:
+            with _stage(job, "export"):
+                artifacts += _export(job, opened, mix, separated, analysis, artifacts, gain)
         with _stage(job, "publish"):
             facts = software_versions()
         manifest = Manifest(
@@ -146,7 +154,7 @@ def run(
             started_at=started_at,
             finished_at=datetime.now(UTC),
             input=_input(opened, probed, decoded),
-            separation=_separation(job, separator, separated, gain_db, resumable),
+            separation=_separation(job, separator, separated, 20.0 * math.log10(gain), resumable),
             analysis=analysis,
             artifacts=artifacts,
             stages=job.stages,
@@ -218,7 +226,7 @@ def _separate(job: _Job, mix: Audio, checkpoint: Checkpoint | None) -> tuple[Sep
         job.work.scratch,
         complete=separator.complete,
         residual=job.config.residual,
-        keep_all=bool(job.estimators),
+        keep_all=bool(job.estimators or job.exports),
     )
     job.notices.extend(separator.notices)
     return separator, separated
@@ -256,7 +264,31 @@ def _encode(job: _Job, separated: Separated) -> tuple[list[Artifact], float]:
         for done, files in enumerate(in_order(partial(_encode_stem, job, gain), stems, pool, threads), 1):
             artifacts += files
             job.progress.step(done / len(stems))
-    return artifacts, 20.0 * math.log10(gain)
+    return artifacts, gain
+
+
+def _export(
+    job: _Job,
+    source: Source,
+    mix: Audio,
+    separated: Separated,
+    analysis: Analysis,
+    artifacts: list[Artifact],
+    gain: float,
+) -> list[Artifact]:
+    material = Material(
+        source.filename,
+        analysis,
+        tuple(artifacts),
+        mix,
+        {**separated.made, **separated.published},
+        gain,
+        job.work.scratch,
+        job.cancel,
+    )
+    written, notices = write_exports(job.exports, material, job.work.folder, job.progress.step)
+    job.notices.extend(notices)
+    return written
 
 
 def _encode_stem(job: _Job, gain: float, stem: tuple[str, Audio]) -> list[Artifact]:

@@ -87,7 +87,7 @@ def collect_stems(
         scratch: folder for the files.
         complete: whether the names are all stems of the model.
         residual: ``report``, ``file`` or ``distribute``.
-        keep_all: keep every stem for the estimators, also those that are not published.
+        keep_all: keep every stem for estimators and exports, also those that are not published.
 
     Raises:
         DiskFull: no space left.

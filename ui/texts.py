@@ -55,6 +55,8 @@ WITHOUT: Final = "Without {stem}"
 FORMATS: Final = "Formats"
 OPTIONS: Final = "Options"
 ESTIMATORS: Final = "Analysis"
+EXPORTS: Final = "For other programs"
+EXPORTS_HELP: Final = "Files with beats, chords, sections and notes that other programs open."
 RESIDUAL: Final = "What is left over"
 RESIDUAL_HELP: Final = "The recording minus the sum of its stems."
 RESIDUALS: Final = {
@@ -109,6 +111,30 @@ ESTIMATOR_NAMES: Final = {
     "loudness": "Loudness",
     "spectrum": "Spectrum",
     "activity": "Activity",
+    "notes": "Notes",
+}
+EXPORT_NAMES: Final = {
+    "midi": "MIDI",
+    "csv": "CSV",
+    "jams": "JAMS",
+    "audacity": "Audacity labels",
+    "svl": "Sonic Visualiser",
+    "reaper": "REAPER project",
+    "dawproject": "DAWproject",
+    "stem.mp4": "Stem file for DJs",
+    "click": "Click track",
+    "chord-sheet": "Chord sheet",
+}
+EXPORT_FILES: Final = {
+    "beats": "Beats",
+    "chords": "Chords",
+    "sections": "Sections",
+    "notes": "Notes",
+    "pitch": "Pitch",
+    "song": "All of the analysis",
+    "project": "Project",
+    "click": "Click track",
+    "stems": "Stems in one file",
 }
 FORMAT_NAMES: Final = {
     "flac": "FLAC",
@@ -153,6 +179,7 @@ STAGES: Final = {
     "separate": "Separate the stems",
     "estimate": "Analyse",
     "encode": "Write the files",
+    "export": "Export for other programs",
     "publish": "Publish",
 }
 STATUS_PERCENT: Final = "{status}, {percent} %"
@@ -225,6 +252,11 @@ DETAIL_NAMES: Final = {
     "input": "Recording",
     "software": "Software",
 }
+NOTES: Final = "Notes"
+NOTES_COUNT: Final = {"one": "1 note", "many": "{count} notes"}
+NOTES_RANGE: Final = ", {lowest} to {highest}"
+HITS_COUNT: Final = {"one": "1 hit", "many": "{count} hits"}
+DRUM_NAMES: Final = {"kick": "kick", "snare": "snare", "hat": "hi-hat", "tom": "tom", "cymbal": "cymbal"}
 WARNINGS: Final = "Worth knowing"
 
 # ---- Downloads, in the browser ----

@@ -27,8 +27,9 @@ _LEAST_BYTES_S: Final = 1000
 _USUAL_BYTES_S: Final = 16_000
 """A second at 128 kbit/s: the guess where a header states no length."""
 _CORES_A_WORKER: Final = 4
-_VIEWS: Final = 3
-"""Mono views of a recording that the estimators listen to: the mix, the drums, and all but them."""
+_VIEWS: Final = 2
+"""Mono views of a recording that the estimators listen to, besides one of each stem: mix, all but drums."""
+_STEM_FILE_TRACKS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +65,18 @@ def predict_room(size: int, probe: Probe, config: PipelineConfig) -> Room:
     kept = [*spec.stems, *(name for name in published if name.startswith(MINUS) or name == "residual")]
     network = spec.name != HPSS
     heard = int(duration_s * USUAL_RATE) * channels if network else 0
-    viewed = _VIEWS * int(duration_s * ANALYSIS_RATE) if config.estimators != () else 0
+    views = _VIEWS + len(spec.stems) if config.estimators != () else 0
+    viewed = views * int(duration_s * ANALYSIS_RATE)
+    lossy = int(_STEM_FILE_TRACKS * _LOSSY_BYTES_S * duration_s) if "stem.mp4" in config.exports else 0
+    # A click track, or the sum of the stems that a stem file holds in one.
+    clicks = samples if {"click", "stem.mp4"} & set(config.exports) else 0
     # Mono is a pair of equal channels to a network, and pairs are what it makes.
     stored = heard // channels * 2 * -(-channels // 2) if network else samples
     a_stem = sum(_bytes_s(FORMATS[name], probe.sample_rate, channels) for name in config.formats)
     return Room(
-        work=4 * (samples * (1 + len(kept)) + heard + viewed),
+        work=4 * (samples * (1 + len(kept)) + heard + viewed + clicks) + lossy,
         checkpoint=4 * stored * len(spec.stems),
-        result=int(a_stem * duration_s) * len(published) + (64 << 10),
+        result=int(a_stem * duration_s) * len(published) + lossy + clicks // 2 + (64 << 10),
     )
 
 

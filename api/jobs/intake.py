@@ -20,6 +20,7 @@ from pipeline.codec.probe import Probe, probe
 from pipeline.codec.source import open_source
 from pipeline.config import PipelineConfig
 from pipeline.estimators.registry import select
+from pipeline.exports.registry import choose_exports
 from pipeline.scratch import disk_errors, sync_folder
 from pipeline.software import VERSION
 from pipeline.stems import choose_stems
@@ -50,7 +51,7 @@ def job_config(defaults: PipelineConfig, options: Mapping[str, Any]) -> Pipeline
 
     Raises:
         InvalidRequest: a value is outside its range.
-        ConfigError: one of its leaves: no such model, stem, format or estimator, or a licence is refused.
+        ConfigError: one of its leaves: no such model, stem, format …, or a licence is refused.
     """
     chosen = {key: value for key, value in options.items() if value is not None}
     try:
@@ -64,6 +65,7 @@ def job_config(defaults: PipelineConfig, options: Mapping[str, Any]) -> Pipeline
     choose_stems(config.stems, spec.name, spec.stems)
     choose_formats(config.formats)
     select(config.estimators)
+    choose_exports(config.exports)
     return config
 
 

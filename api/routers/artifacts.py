@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import mimetypes
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -20,6 +19,7 @@ from api.jobs.results import artifact_file, read_result
 from api.jobs.tracks import MIX
 from api.schemas import Peaks
 from pipeline.codec.formats import FORMATS
+from pipeline.exports.registry import MEDIA_TYPES
 from pipeline.manifest import Artifact, Manifest
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["artifacts"])
@@ -87,7 +87,7 @@ def get_peaks(
     """Waveform data of every stem."""
     manifest = _manifest(job, services)
     cache = services.folders.peaks(job.id)
-    first = {a.name: a for a in reversed(manifest.artifacts) if a.format in _READ_BY_PEAKS}
+    first = {a.name: a for a in reversed(manifest.artifacts) if _is_drawn(a)}
     found = [
         stem_peaks(artifact_file(services.folders, job.id, artifact), artifact, buckets, cache)
         for artifact in manifest.artifacts
@@ -113,11 +113,15 @@ def _artifact(job: Job, services: Services, name: str, kind: str | None, inline:
     path = artifact_file(services.folders, job.id, artifact)
     return FileAnswer(
         path,
-        media_type=_media_type(artifact, path),
+        media_type=_media_type(artifact),
         filename=f"{_title(job)} - {path.name}",
         inline=inline,
         headers={"ETag": f'"{artifact.sha256}"', "Cache-Control": "private, max-age=31536000, immutable"},
     )
+
+
+def _is_drawn(artifact: Artifact) -> bool:
+    return artifact.kind != "analysis" and artifact.format in _READ_BY_PEAKS
 
 
 def _find(manifest: Manifest, name: str, kind: str | None) -> Artifact | None:
@@ -127,9 +131,9 @@ def _find(manifest: Manifest, name: str, kind: str | None) -> Artifact | None:
     return None
 
 
-def _media_type(artifact: Artifact, path: Path) -> str:
+def _media_type(artifact: Artifact) -> str:
     fmt = FORMATS.get(artifact.format)
-    return fmt.media_type if fmt else mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return fmt.media_type if fmt else MEDIA_TYPES.get(artifact.format, "application/octet-stream")
 
 
 def _title(job: Job) -> str:

@@ -10,6 +10,7 @@ from pipeline.estimators.base import Estimator
 from pipeline.estimators.beats import BeatsEstimator
 from pipeline.estimators.key import KeyEstimator
 from pipeline.estimators.loudness import LoudnessEstimator
+from pipeline.estimators.notes import NotesEstimator
 from pipeline.estimators.signal import SignalEstimator
 from pipeline.estimators.sound import SoundEstimator
 from pipeline.estimators.spectrum import SpectrumEstimator
@@ -25,6 +26,7 @@ ESTIMATORS: Final[dict[str, Estimator]] = {
         SignalEstimator(),
         SpectrumEstimator(),
         ActivityEstimator(),
+        NotesEstimator(),  # after key, which tells how far the recording is out of tune
         SoundEstimator(),  # last: it looks at what the others found
     )
 }

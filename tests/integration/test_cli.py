@@ -10,7 +10,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from pipeline.manifest import Manifest
+from pipeline.manifest import Manifest, read_manifest
+from pipeline.verify import verify_job
 from tests.audio_files import music, write_wav
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +54,22 @@ def test_a_file_becomes_a_folder_with_stems_and_a_manifest(song_file: Path, tmp_
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "song.wav"]
 
 
+def test_exports_lie_beside_the_stems_and_are_in_the_manifest(tmp_path: Path) -> None:
+    write_wav(tmp_path / "song.wav", music(8.0))
+    asked = ("--estimators", "tempo,beats", "--exports", "midi,csv")
+    said = pipeline("song.wav", "--out", "out", *DRAFT, *asked, "--json", cwd=tmp_path)
+    folder = tmp_path / "out" / lines(said)[0]["job_id"]
+    assert sorted(p.name for p in (folder / "analysis").iterdir()) == ["beats.csv", "notes.mid"]
+    manifest = read_manifest(folder)
+    assert [a.path for a in manifest.artifacts if a.kind == "analysis"] == [
+        "analysis/beats.csv", "analysis/notes.mid",
+    ]  # fmt: skip
+    assert [stage.name for stage in manifest.stages][-2:] == ["export", "publish"]
+    assert verify_job(folder) == []
+    said = pipeline("song.wav", "--out", "out", *DRAFT, *asked[:1], "none", *asked[2:], cwd=tmp_path)
+    assert "nothing to export as csv" in said.stdout
+
+
 def test_people_are_told_what_came_out(song_file: Path, tmp_path: Path) -> None:
     said = pipeline("song.wav", *DRAFT, cwd=tmp_path)
     assert said.returncode == 0
@@ -93,6 +110,7 @@ def test_a_folder_is_searched_and_one_bad_file_does_not_stop_the_others(tmp_path
         (["song.wav", *DRAFT, "--stems", "piano"], "stem_unknown", 2),
         (["song.wav", *DRAFT, "--format", "wma"], "format_unsupported", 2),
         (["song.wav", *DRAFT, "--estimators", "mood"], "estimator_unknown", 2),
+        (["song.wav", *DRAFT, "--exports", "csv,doc"], "export_unknown", 2),
         (["song.wav", *DRAFT, "--overlap", "1.5"], "option_invalid", 2),
         (["song.wav", *DRAFT, "--device", "abacus"], "option_invalid", 2),
         (["song.wav", "--commercial-only"], "licence_refused", 2),

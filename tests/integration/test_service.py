@@ -185,6 +185,7 @@ def test_bad_input_is_refused_at_the_door(http: httpx.Client, tmp_path: Path) ->
         ({"stems": "piano"}, "stem_unknown"),
         ({"formats": "wma"}, "format_unsupported"),
         ({"estimators": "mood"}, "estimator_unknown"),
+        ({"exports": "csv,doc"}, "export_unknown"),
         ({"overlap": "2"}, "invalid_request"),
         ({"colour": "red"}, "invalid_request"),
         ({"metadata": "[1]"}, "invalid_request"),

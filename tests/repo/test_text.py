@@ -19,8 +19,12 @@ FORBIDDEN = {
     "a merge that was not finished": r"^(?:<{7}|>{7}) ",
     "a secret": r"-{5}BEGIN [A-Z ]*PRIVATE KEY|\b(?:ghp|hf|npm)_[A-Za-z0-9]{30,}",
 }
-BINARY = {".png", ".ico", ".flac", ".wav"}
-AS_PUBLISHED = ("ui/vendor/", "tests/browser/axe/")  # Others' files: their checksums are written down.
+BINARY = {".png", ".ico", ".flac", ".wav", ".onnx"}
+AS_PUBLISHED = (
+    "ui/vendor/",
+    "pipeline/estimators/vendor/",
+    "tests/browser/axe/",
+)  # Others' files: their checksums are written down.
 
 
 def files() -> list[str]:

@@ -41,7 +41,7 @@ def test_the_time_left_follows_the_measured_speed_of_the_separation() -> None:
     clock.now += 10
     progress.step(0.25)
     # A quarter took 10 s: 30 s more for the rest of the stage, and the later stages by their shares.
-    later = STAGE_SHARE["estimate"] + STAGE_SHARE["encode"] + STAGE_SHARE["publish"]
+    later = sum(STAGE_SHARE[stage] for stage in ("estimate", "encode", "export", "publish"))
     assert events[-1].eta_s == pytest.approx(30 + later * 40 / STAGE_SHARE["separate"])
 
 

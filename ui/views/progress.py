@@ -53,6 +53,8 @@ def _draw(job: JobBody) -> None:
     stages = []
     for name, words in texts.STAGES.items():
         stage = done.get(name)
+        if name == "export" and not job.options.get("exports"):
+            continue
         finished = stage is not None and stage.status == "succeeded"
         current = ' aria-current="step"' if job.status == "running" and job.stage == name else ""
         took = f"<small>{wording.span(stage.seconds)}</small>" if stage and stage.seconds >= 1 else ""

@@ -9,7 +9,16 @@ import streamlit as st
 
 from api.client_answers import ServiceProblem
 from api.schemas import JobBody
-from pipeline.annotations import Annotation, Failed, Key, LoudnessValues, SignalQuality, Tempo
+from pipeline.annotations import (
+    Annotation,
+    Failed,
+    Key,
+    LoudnessValues,
+    Notes,
+    SignalQuality,
+    StemNotes,
+    Tempo,
+)
 from pipeline.manifest import Artifact, Manifest
 from ui import markup, texts, wording
 from ui.components.downloads.downloads import File, downloads
@@ -42,6 +51,7 @@ def show(connection: Connection, job: JobBody) -> None:
         markup.heading(texts.SPECTROGRAM)
         _spectrogram(connection, manifest, job.id)
     charts.show(manifest)
+    _notes(analysis.notes)
     if job.status == "succeeded":
         markup.heading(texts.DOWNLOADS)
         _downloads(connection, job, manifest)
@@ -106,6 +116,24 @@ def _loudness(found: LoudnessValues | Failed | None) -> str:
     peak = texts.UNKNOWN if found.true_peak_dbtp is None else f"{found.true_peak_dbtp:.1f} dBTP"
     note = texts.RANGE_PEAK.format(range=wide, peak=peak)
     return markup.figure(texts.LOUDNESS, f"{found.integrated_lufs:.1f}", texts.LOUDNESS_UNIT, [note])
+
+
+def _notes(found: Notes | Failed | None) -> None:
+    if not isinstance(found, Notes) or not found.stems:
+        return
+    markup.heading(texts.NOTES)
+    markup.facts([(wording.stem_name(name), _played(stem)) for name, stem in found.stems.items()])
+
+
+def _played(stem: StemNotes) -> str:
+    """What a stem plays: how many notes from which to which, or hits of which drums."""
+    said = wording.counted(texts.NOTES_COUNT if stem.drums is None else texts.HITS_COUNT, stem.count)
+    if stem.lowest is not None and stem.highest is not None:
+        said += texts.NOTES_RANGE.format(lowest=stem.lowest, highest=stem.highest)
+    if stem.drums:
+        hits = [f"{texts.DRUM_NAMES.get(name, name)} {count}" for name, count in stem.drums.items() if count]
+        said += f": {', '.join(hits)}" if hits else ""
+    return said
 
 
 def _format(manifest: Manifest) -> list[str]:
@@ -177,7 +205,7 @@ def _downloads(connection: Connection, job: JobBody, manifest: Manifest) -> None
     ]
     files += [
         {
-            "label": wording.stem_name(artifact.name),
+            "label": _label(artifact),
             "detail": _format_and_size(artifact),
             "name": f"{name} - {artifact.path.rpartition('/')[2]}",
             "path": f"{base}/artifacts/{artifact.path.rpartition('/')[2]}",
@@ -203,8 +231,16 @@ def _downloads(connection: Connection, job: JobBody, manifest: Manifest) -> None
     )
 
 
+def _label(artifact: Artifact) -> str:
+    if artifact.kind != "analysis":
+        return wording.stem_name(artifact.name)
+    return texts.EXPORT_FILES.get(artifact.name, artifact.name)
+
+
 def _format_and_size(artifact: Artifact) -> str:
-    return f"{texts.FORMAT_NAMES.get(artifact.format, artifact.format)}, {wording.size(artifact.bytes)}"
+    return (
+        f"{texts.FORMAT_NAMES.get(artifact.format, artifact.format.upper())}, {wording.size(artifact.bytes)}"
+    )
 
 
 def _details(manifest: Manifest) -> list[tuple[str, str]]:

@@ -140,6 +140,14 @@ def _choose_rest() -> dict[str, Any]:
             format_func=texts.ESTIMATOR_NAMES.__getitem__,
             key="estimators",
         )
+        exports = st.pills(
+            texts.EXPORTS,
+            list(texts.EXPORT_NAMES),
+            selection_mode="multi",
+            format_func=texts.EXPORT_NAMES.__getitem__,
+            help=texts.EXPORTS_HELP,
+            key="exports",
+        )
         residual = st.selectbox(
             texts.RESIDUAL,
             list(texts.RESIDUALS),
@@ -163,6 +171,8 @@ def _choose_rest() -> dict[str, Any]:
         chosen["formats"] = formats
     if len(estimators) < len(texts.ESTIMATOR_NAMES):
         chosen["estimators"] = estimators
+    if exports:
+        chosen["exports"] = exports
     if precision != "balanced":
         chosen["precision"] = precision
     if shifts:
