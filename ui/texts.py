@@ -106,6 +106,8 @@ ESTIMATOR_NAMES: Final = {
     "tempo": "Tempo",
     "beats": "Beats",
     "key": "Key",
+    "chords": "Chords",
+    "sections": "Sections",
     "loudness": "Loudness",
     "spectrum": "Spectrum",
     "activity": "Activity",
