@@ -50,7 +50,7 @@ CANDIDATES = 3
 
 AROUND_BLOCKS = 2
 """Blocks before and after each that its key is looked for in as well: 25 s hold more than a few chords."""
-CHANGE_COST = 10.0
+CHANGE_COST = 14.0
 """Nats: a minute in another key whose profile fits better by .1 pays for a change there and one back."""
 
 FloatCurve = npt.NDArray[np.float64]

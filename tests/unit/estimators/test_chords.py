@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.annotations import Annotation, Beats, Chords
+from pipeline.estimators import chord_network
 from pipeline.estimators.chart import symbol
 from pipeline.estimators.chord_templates import QUALITIES, ROOTS
 from pipeline.estimators.chords import ChordsEstimator
@@ -38,10 +39,31 @@ def spoken(found: Chords) -> list[str]:
 
 @pytest.mark.parametrize("quality", ["maj", "min", "7", "maj7", "min7"])
 @pytest.mark.parametrize("root", range(0, 12, 3))
-def test_a_chord_is_found_on_every_root(root: int, quality: str) -> None:
+def test_the_patterns_alone_find_a_chord_on_every_root(
+    monkeypatch: pytest.MonkeyPatch, root: int, quality: str
+) -> None:
+    monkeypatch.setattr(chord_network, "_network", lambda: None)
     found = ChordsEstimator().estimate(recording(played(root, quality, 4)), {"beats": beats(4)})
     assert spoken(found) == [f"{ROOTS[root]}:{quality}"]
     assert found.confidence > 0.5
+
+
+def test_without_the_network_the_patterns_alone_find_chords(monkeypatch: pytest.MonkeyPatch) -> None:
+    song = np.concatenate([played(0, "maj"), played(9, "min"), played(5, "maj"), played(7, "maj")] * 2)
+    with_network = chords(song)
+    monkeypatch.setattr(chord_network, "_network", lambda: None)
+    found = chords(song)
+    assert spoken(found) == ["C:maj", "A:min", "F:maj", "G:maj"] * 2
+    assert "network" in with_network.method and "network" not in found.method
+
+
+def test_the_network_hears_the_same_in_chunks_as_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    song = np.concatenate([played(root, "maj") for root in (0, 5, 7, 9, 2, 4)] * 3)
+    view, edges_s = recording(song).mono("mix"), np.arange(0, 36.5, 0.5)
+    whole = chord_network.evidence(view, edges_s, 0.0)
+    monkeypatch.setattr(chord_network, "CHUNK_FRAMES", 500)
+    pieces = chord_network.evidence(view, edges_s, 0.0)
+    assert (whole.argmax(axis=1) == pieces.argmax(axis=1)).mean() > 0.95
 
 
 def test_chords_change_where_they_do_and_leave_no_gap() -> None:
