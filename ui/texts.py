@@ -112,6 +112,13 @@ ESTIMATOR_NAMES: Final = {
     "spectrum": "Spectrum",
     "activity": "Activity",
 }
+SECTION_NAMES: Final = {
+    "intro": "Intro",
+    "verse": "Verse",
+    "chorus": "Chorus",
+    "instrumental": "Instrumental",
+    "outro": "Outro",
+}
 FORMAT_NAMES: Final = {
     "flac": "FLAC",
     "wav": "WAV",
@@ -206,6 +213,7 @@ SPECTROGRAM_ALT: Final = (
 SPECTROGRAM_HZ: Final = "{hz} Hz"
 SPECTROGRAM_KHZ: Final = "{khz} kHz"
 SPECTROGRAM_NONE: Final = "There is no spectrogram of this job."
+CHORD_CHART: Final = "Chord chart"
 STEM_LOUDNESS: Final = "Loudness of each stem"
 STEM_ACTIVITY: Final = "When each stem sounds"
 DOWNLOADS: Final = "Downloads"

@@ -26,11 +26,11 @@ PER_SEMITONE, BINS = 3, 252
 LOWEST_HZ: Final = 440 * 2 ** (-45 / 12)
 """C1."""
 
-CHUNK_FRAMES, CONTEXT_FRAMES = 1720, 215
+SEGMENT_FRAMES, CONTEXT_FRAMES = 1720, 215
 """40 s, and 5 s before and after, which is more than the network looks back and ahead."""
 
 MARGIN_S = 2.0
-"""Of signal on either side of a chunk: more than half the longest filter, 0.8 s, and than librosa's least."""
+"""Of signal on either side of a segment: more than half the longest filter and librosa's least."""
 
 TRIADS: Final = {"maj": 0, "min": 1, "sus4": 2, "sus2": 3, "dim": 4, "aug": 5}
 HEARD_AS: Final = {
@@ -87,21 +87,21 @@ def evidence(audio: Audio, edges_s: FloatCurve, tuning_cents: float) -> FloatCur
     """
     steps = len(edges_s) - 1
     total = np.zeros((steps, 1 + 12 * len(QUALITIES)))
-    for first, chunk in _chunks(audio, tuning_cents):
-        times = (first + np.arange(len(chunk))) * HOP / ANALYSIS_RATE
+    for first, segment in _segments(audio, tuning_cents):
+        times = (first + np.arange(len(segment))) * HOP / ANALYSIS_RATE
         owner = np.clip(np.searchsorted(edges_s, times, side="right") - 1, 0, steps - 1)
-        np.add.at(total, owner, chunk)
+        np.add.at(total, owner, segment)
     return total
 
 
-def _chunks(audio: Audio, tuning_cents: float) -> Iterator[tuple[int, FloatCurve]]:
+def _segments(audio: Audio, tuning_cents: float) -> Iterator[tuple[int, FloatCurve]]:
     """Log-probabilities of frames, float64 (frames, chords), with the index of the first of them."""
     import torch
 
     network = _network()
     frames = 1 + audio.length // HOP
-    for first in range(0, frames, CHUNK_FRAMES):
-        last = min(first + CHUNK_FRAMES, frames)
+    for first in range(0, frames, SEGMENT_FRAMES):
+        last = min(first + SEGMENT_FRAMES, frames)
         before = min(first, CONTEXT_FRAMES)
         spectrum = _spectrum(audio, first - before, min(last + CONTEXT_FRAMES, frames), tuning_cents)
         with torch.inference_mode():

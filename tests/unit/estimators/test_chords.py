@@ -57,11 +57,11 @@ def test_without_the_network_the_patterns_alone_find_chords(monkeypatch: pytest.
     assert "network" in with_network.method and "network" not in found.method
 
 
-def test_the_network_hears_the_same_in_chunks_as_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_network_hears_the_same_in_segments_as_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     song = np.concatenate([played(root, "maj") for root in (0, 5, 7, 9, 2, 4)] * 3)
     view, edges_s = recording(song).mono("mix"), np.arange(0, 36.5, 0.5)
     whole = chord_network.evidence(view, edges_s, 0.0)
-    monkeypatch.setattr(chord_network, "CHUNK_FRAMES", 500)
+    monkeypatch.setattr(chord_network, "SEGMENT_FRAMES", 500)
     pieces = chord_network.evidence(view, edges_s, 0.0)
     assert (whole.argmax(axis=1) == pieces.argmax(axis=1)).mean() > 0.95
 
