@@ -19,18 +19,18 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Problem(Record):
-    """Why something failed."""
-
-    code: str
-    message: str
-
-
 class Span(Record):
     """A stretch of time, in seconds from the start of the mix."""
 
     start_s: float = Field(ge=0)
     end_s: float = Field(ge=0)
+
+
+class Problem(Record):
+    """Why something failed."""
+
+    code: str
+    message: str
 
 
 class Annotation(Record):
@@ -81,8 +81,16 @@ class KeyCandidate(Record):
     confidence: Fraction
 
 
+class KeySegment(Span):
+    """A stretch in one key."""
+
+    tonic: str
+    mode: Literal["major", "minor"]
+    confidence: Fraction
+
+
 class Key(Annotation):
-    """Global key."""
+    """Global key, and where it changes."""
 
     tonic: str | None = Field(
         description="C, C#, D, Eb, E, F, F#, G, Ab, A, Bb, B; null when there is no pitch."
@@ -91,6 +99,45 @@ class Key(Annotation):
     confidence: Fraction
     candidates: list[KeyCandidate] = Field(description="Most likely first.")
     tuning_cents: float | None = Field(description="Deviation from A4 = 440 Hz, -50..50 cents.")
+    segments: list[KeySegment] | None = Field(
+        default=None,
+        description="The key over time; one stretch where it never changes, none where there is no pitch.",
+    )
+
+
+class ChordSegment(Span):
+    """A stretch under one chord."""
+
+    label: str = Field(
+        description="After Harte: root, colon, quality, and the bass where it is not the root, as an "
+        "interval: C:maj, F#:min7, G:maj/3; N where there is no chord."
+    )
+    confidence: Fraction
+
+
+class Chords(Annotation):
+    """Chords from the start of the recording to its end, without gaps."""
+
+    segments: list[ChordSegment]
+    confidence: Fraction = Field(description="Mean over time; 0 where there is no chord at all.")
+    chart: str = Field(description="A chord chart in plain text: by bars where they are known, else by time.")
+
+
+class Section(Span):
+    """A part of the form."""
+
+    label: str = Field(description="A, B, C ... in order of appearance: what sounds alike has one letter.")
+    name: Literal["intro", "verse", "chorus", "instrumental", "outro"] | None = Field(
+        description="null where nothing tells."
+    )
+    confidence: Fraction = Field(description="Of where it begins.")
+
+
+class Sections(Annotation):
+    """The form: consecutive parts from the first sound to the last; none in silence."""
+
+    segments: list[Section]
+    confidence: Fraction
 
 
 class LoudnessCurve(Record):
@@ -258,6 +305,8 @@ class Analysis(Record):
     tempo: Tempo | Failed | None = None
     beats: Beats | Failed | None = None
     key: Key | Failed | None = None
+    chords: Chords | Failed | None = None
+    sections: Sections | Failed | None = None
     loudness: LoudnessValues | Failed | None = None
     signal: SignalQuality | Failed | None = None
     spectrum: Spectrum | Failed | None = None

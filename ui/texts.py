@@ -108,10 +108,14 @@ ESTIMATOR_NAMES: Final = {
     "tempo": "Tempo",
     "beats": "Beats",
     "key": "Key",
+    "chords": "Chords",
+    "sections": "Sections",
     "loudness": "Loudness",
     "spectrum": "Spectrum",
     "activity": "Activity",
     "notes": "Notes",
+    "signal": "Signal",
+    "sound": "Likeness",
 }
 EXPORT_NAMES: Final = {
     "midi": "MIDI",
@@ -135,6 +139,13 @@ EXPORT_FILES: Final = {
     "project": "Project",
     "click": "Click track",
     "stems": "Stems in one file",
+}
+SECTION_NAMES: Final = {
+    "intro": "Intro",
+    "verse": "Verse",
+    "chorus": "Chorus",
+    "instrumental": "Instrumental",
+    "outro": "Outro",
 }
 FORMAT_NAMES: Final = {
     "flac": "FLAC",
@@ -234,6 +245,7 @@ SPECTROGRAM_HZ: Final = "{hz} Hz"
 SPECTROGRAM_KHZ: Final = "{khz} kHz"
 SPECTROGRAM_NONE: Final = "There is no spectrogram of this job."
 LOUDNESS_CURVE: Final = "Loudness over time"
+CHORD_CHART: Final = "Chord chart"
 STEM_LOUDNESS: Final = "Loudness of each stem"
 STEM_ACTIVITY: Final = "When each stem sounds"
 DOWNLOADS: Final = "Downloads"

@@ -1,16 +1,17 @@
-"""Key of the whole recording, and its tuning."""
+"""Key of the whole recording, where it changes, and the tuning."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.annotations import Annotation, Key, KeyCandidate
-from pipeline.audio import Audio, FloatArray
-from pipeline.estimators.base import ANALYSIS_RATE, Recording
+from pipeline.annotations import Annotation, Key, KeyCandidate, KeySegment
+from pipeline.estimators.base import Recording
+from pipeline.estimators.pitches import pitched_source
+from pipeline.estimators.tuning import BLOCK_S, CENTS, pitch_classes, tuning
 
 TONICS: Final = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 MODES: Final[tuple[Literal["major"], Literal["minor"]]] = ("major", "minor")
@@ -36,12 +37,7 @@ PROFILES: Final = {
 }
 """How often each scale degree sounds in major and in minor; they are standardised and averaged."""
 
-WINDOW, HOP = 8192, 2048
-"""Samples: 0.37 s resolve a semitone down to 90 Hz."""
-LOWEST_HZ, HIGHEST_HZ = 60.0, 2000.0
 HARMONICS, HARMONIC_DECAY = 3, 0.6
-FAINTEST_PARTIAL = 1e-3
-"""Relative to the strongest of the frame, in amplitude."""
 SHARPNESS = 15.0
 """Turns differences of correlation into odds: .05 more is twice as likely."""
 NO_PITCH, CLEAR_PITCH = 0.02, 0.10
@@ -52,9 +48,10 @@ ONE_TONE, ENOUGH_TONES = 2.0, 5.0
 """Effective number of pitch classes: a lone tone with its harmonics has less than 2, songs have 10."""
 CANDIDATES = 3
 
-CENTS = 1200
-_FRAMES_PER_BLOCK = 256
-_TINY = 1e-9
+AROUND_BLOCKS = 2
+"""Blocks before and after each that its key is looked for in as well: 25 s hold more than a few chords."""
+CHANGE_COST = 14.0
+"""Nats: a minute in another key whose profile fits better by .1 pays for a change there and one back."""
 
 FloatCurve = npt.NDArray[np.float64]
 
@@ -80,10 +77,11 @@ class KeyEstimator:
         Returns:
             Key, with null ``tonic`` and ``mode`` where there is no pitch.
         """
-        source = _source(recording.stems)
-        cents, noise = _pitch_classes(recording.mono(source))
-        tuning, focus = _tuning(cents, noise)
-        candidates = _candidates(_chroma(cents, tuning), focus)
+        source = pitched_source(recording.stems)
+        blocks, noise = pitch_classes(recording.mono(source))
+        cents = blocks.sum(axis=0)
+        deviation, focus = tuning(cents, noise)
+        candidates = _candidates(_chroma(cents, deviation), focus)
         best = candidates[0] if candidates else None
         return Key(
             method=self.method,
@@ -93,75 +91,9 @@ class KeyEstimator:
             mode=best.mode if best else None,
             confidence=best.confidence if best else 0.0,
             candidates=candidates,
-            tuning_cents=round(tuning, 1) if best else None,
+            tuning_cents=round(deviation, 1) if best else None,
+            segments=_segments(blocks, deviation, recording.mix.duration_s) if best else [],
         )
-
-
-def _source(stems: Mapping[str, object]) -> str:
-    """All stems but the drums, or the mix where only some were asked for."""
-    if not {"drums", "bass", "other"} <= stems.keys():
-        return "mix"
-    return "+".join(name for name in stems if name != "drums" and not name.startswith("no_"))
-
-
-def _pitch_classes(audio: Audio) -> tuple[FloatCurve, float]:
-    """How strongly every pitch class sounds over the whole signal, cent by cent.
-
-    Each frame counts by the root of its strength, so that a loud chorus does not outvote the rest.
-
-    Args:
-        audio: one channel at `ANALYSIS_RATE`.
-
-    Returns:
-        float64 (1200,) strength, bin 0 at A = 440 Hz; and the sum of the squares of all that was
-        added, from which `_tuning` tells pitch from chance.
-    """
-    cents, noise = np.zeros(CENTS), 0.0
-    for frames in _spectra(audio):
-        lowest, highest = (int(hz * WINDOW / ANALYSIS_RATE) for hz in (LOWEST_HZ, HIGHEST_HZ))
-        left, here, right = (frames[:, lowest + d : highest + d] for d in (-1, 0, 1))
-        floor = FAINTEST_PARTIAL * frames.max(axis=1, keepdims=True) + _TINY
-        frame, bin_ = np.nonzero((here > left) & (here >= right) & (here > floor))
-        if not len(frame):
-            continue
-        # The top of a parabola through the logarithms: exact for a Gaussian, near it for Hann.
-        low, mid, high = (np.log(part[frame, bin_] + _TINY) for part in (left, here, right))
-        shift = 0.5 * (low - high) / np.minimum(low - 2 * mid + high, -_TINY)
-        hz = (bin_ + lowest + shift) * (ANALYSIS_RATE / WINDOW)
-        strength = np.exp(0.5 * (mid - 0.25 * (low - high) * shift))
-        total = np.bincount(frame, strength, minlength=len(frames))
-        weight = strength / np.sqrt(total[frame])
-        place = np.rint(CENTS * np.log2(hz / 440)).astype(np.intp) % CENTS
-        cents += np.bincount(place, weight, minlength=CENTS)
-        noise += float(np.square(weight).sum())
-    return cents, noise
-
-
-def _spectra(audio: Audio) -> Iterator[FloatArray]:
-    """Walk through magnitude spectra: float32 (<= _FRAMES_PER_BLOCK, WINDOW / 2 + 1)."""
-    from scipy.fft import rfft
-
-    window = np.hanning(WINDOW).astype(np.float32)
-    step = _FRAMES_PER_BLOCK * HOP
-    for start in range(0, audio.length, step):
-        stop = max(min(start + step + WINDOW // 2 - HOP, audio.length), start + WINDOW // 2)
-        samples = audio.window(start - WINDOW // 2, stop)[0]
-        yield np.abs(rfft(np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP] * window, axis=1))
-
-
-def _tuning(cents: FloatCurve, noise: float) -> tuple[float, float]:
-    """Deviation from A = 440 Hz, and how well partials agree on it.
-
-    Returns:
-        Cents, -50..50; and 0..1, the length of the mean vector on the circle of one semitone, with
-        the length that chance gives taken off: near 0 for noise, drums and speech.
-    """
-    total = float(cents.sum())
-    if total <= 0:
-        return 0.0, 0.0
-    vector = complex(cents @ np.exp(2j * np.pi * np.arange(CENTS) / 100))
-    focus = np.sqrt(max(abs(vector) ** 2 - noise, 0.0)) / total
-    return float(np.angle(vector) * 100 / (2 * np.pi)), float(focus)
 
 
 def _chroma(cents: FloatCurve, tuning: float) -> FloatCurve:
@@ -188,11 +120,7 @@ def _candidates(chroma: FloatCurve, focus: float) -> list[KeyCandidate]:
     """
     if focus <= NO_PITCH or chroma.std() == 0:
         return []
-    fits = [
-        (float(np.corrcoef(np.roll(profile, tonic), chroma)[0, 1]), tonic, mode)
-        for profile, mode in zip(_profiles(), MODES, strict=True)
-        for tonic in range(12)
-    ]
+    fits = [(float(fit), at % 12, MODES[at // 12]) for at, fit in enumerate(_fits(chroma))]
     fits.sort(key=lambda fit: -fit[0])
     tones = float(chroma.sum() ** 2 / np.square(chroma).sum())
     tonal = (
@@ -206,6 +134,41 @@ def _candidates(chroma: FloatCurve, focus: float) -> list[KeyCandidate]:
         KeyCandidate(tonic=TONICS[tonic], mode=mode, confidence=round(float(sure), 3))
         for sure, (_, tonic, mode) in zip(probability[:CANDIDATES], fits, strict=False)
     ]
+
+
+def _segments(blocks: FloatCurve, deviation: float, duration_s: float) -> list[KeySegment]:
+    """Follow the key through the recording by a Viterbi search over the fits of all 24 keys."""
+    size = min(2 * AROUND_BLOCKS + 1, len(blocks))
+    padded = np.pad(blocks, ((size // 2, size - 1 - size // 2), (0, 0)))
+    chroma = [_chroma(padded[i : i + size].sum(axis=0), deviation) for i in range(len(blocks))]
+    fits = np.array([_fits(one) if one.std() > 0 else np.zeros(24) for one in chroma])
+    score, back = SHARPNESS * fits[0], []
+    for fit in SHARPNESS * fits[1:]:
+        best = int(score.argmax())
+        change = score[best] - CHANGE_COST
+        back.append(np.where(score >= change, np.arange(24), best))
+        score = np.maximum(score, change) + fit
+    path = [int(score.argmax())]
+    for pointer in reversed(back):
+        path.append(int(pointer[path[-1]]))
+    keys = np.array(path[::-1])
+    starts = np.flatnonzero(np.diff(keys, prepend=-1)).tolist()
+    return [
+        KeySegment(
+            start_s=round(start * BLOCK_S, 2),
+            end_s=round(duration_s if stop == len(keys) else stop * BLOCK_S, 2),
+            tonic=TONICS[keys[start] % 12],
+            mode=MODES[keys[start] // 12],
+            confidence=round(_share(float(fits[start:stop, keys[start]].mean()), NO_KEY, CLEAR_KEY), 3),
+        )
+        for start, stop in zip(starts, [*starts[1:], len(keys)], strict=True)
+    ]
+
+
+def _fits(chroma: FloatCurve) -> FloatCurve:
+    """Correlation with the profiles of the 24 keys, major first: float64 (24,)."""
+    profiles = [np.roll(profile, tonic) for profile in _profiles() for tonic in range(12)]
+    return np.asarray(np.corrcoef(np.vstack([chroma, *profiles]))[0, 1:])
 
 
 def _share(value: float, low: float, high: float) -> float:

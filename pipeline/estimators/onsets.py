@@ -104,7 +104,7 @@ def onsets(audio: Audio) -> Onsets:
     level = float(np.sqrt(energy(audio) / audio.length)) if frames else 0.0
     if level < _SILENCE:
         return Onsets(full, low)
-    filters, centres = _mel_filters()
+    filters, centres = mel_filters(WINDOW, BANDS)
     window = (np.hanning(WINDOW) * 4 * _COMPRESSION / (WINDOW * level)).astype(np.float32)
     kick = centres < KICK_HZ
     before = None
@@ -127,16 +127,20 @@ def _frames(audio: Audio, start: int, stop: int) -> FloatArray:
     return np.lib.stride_tricks.sliding_window_view(audio.window(first, last)[0], WINDOW)[::HOP]
 
 
-def _mel_filters() -> tuple[FloatArray, npt.NDArray[np.float64]]:
+def mel_filters(window: int, bands: int) -> tuple[FloatArray, npt.NDArray[np.float64]]:
     """Triangular filters of unit area on the mel scale (O'Shaughnessy 1987), and their centres in Hz.
 
+    Args:
+        window: samples of the transform, at `ANALYSIS_RATE`.
+        bands: number of filters from `LOWEST_HZ` to `HIGHEST_HZ`.
+
     Returns:
-        float32 (WINDOW / 2 + 1, BANDS); float64 (BANDS,).
+        float32 (window / 2 + 1, bands); float64 (bands,).
     """
     lowest, highest = (2595 * float(np.log10(1 + hz / 700)) for hz in (LOWEST_HZ, HIGHEST_HZ))
-    mel = np.linspace(lowest, highest, BANDS + 2)
+    mel = np.linspace(lowest, highest, bands + 2)
     edges = 700 * (10 ** (mel / 2595) - 1)
-    bins = np.fft.rfftfreq(WINDOW, 1 / ANALYSIS_RATE)[:, None]
+    bins = np.fft.rfftfreq(window, 1 / ANALYSIS_RATE)[:, None]
     rising = (bins - edges[:-2]) / np.diff(edges)[:-1]
     falling = (edges[2:] - bins) / np.diff(edges)[1:]
     filters = np.maximum(0, np.minimum(rising, falling))

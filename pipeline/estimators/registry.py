@@ -8,9 +8,11 @@ from pipeline.errors import EstimatorUnknown
 from pipeline.estimators.activity import ActivityEstimator
 from pipeline.estimators.base import Estimator
 from pipeline.estimators.beats import BeatsEstimator
+from pipeline.estimators.chords import ChordsEstimator
 from pipeline.estimators.key import KeyEstimator
 from pipeline.estimators.loudness import LoudnessEstimator
 from pipeline.estimators.notes import NotesEstimator
+from pipeline.estimators.sections import SectionsEstimator
 from pipeline.estimators.signal import SignalEstimator
 from pipeline.estimators.sound import SoundEstimator
 from pipeline.estimators.spectrum import SpectrumEstimator
@@ -22,6 +24,8 @@ ESTIMATORS: Final[dict[str, Estimator]] = {
         TempoEstimator(),
         BeatsEstimator(),  # after tempo, whose level of the metre it takes over
         KeyEstimator(),
+        ChordsEstimator(),  # after beats, where chords change, and the key that they belong to
+        SectionsEstimator(),
         LoudnessEstimator(),
         SignalEstimator(),
         SpectrumEstimator(),

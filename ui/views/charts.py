@@ -1,4 +1,4 @@
-"""Charts of a result: how loud each stem is, and when it sounds."""
+"""Charts of a result: its chords, how loud each stem is, and when it sounds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 import plotly.graph_objects as go
 import streamlit as st
 
-from pipeline.annotations import Activity, LoudnessValues
+from pipeline.annotations import Activity, Chords, LoudnessValues
 from pipeline.manifest import Manifest
 from ui import markup, texts, wording
 
@@ -30,7 +30,8 @@ _ROOM: Final = 14.0
 
 
 def show(manifest: Manifest) -> None:
-    """Draw what the manifest has of each stem."""
+    """Show the chords, and draw what the manifest has of each stem."""
+    _chords(manifest)
     columns = st.columns(2, gap="large")
     with columns[0]:
         _loudness(manifest)
@@ -59,6 +60,13 @@ def _loudness_curve(manifest: Manifest) -> None:
     _time_axis(figure, manifest.input.duration_s)
     figure.update_yaxes(autorange=True)
     _draw(figure, "loudness_curve", f"{found.integrated_lufs:.1f} {texts.LOUDNESS_UNIT}")
+
+
+def _chords(manifest: Manifest) -> None:
+    found = manifest.analysis.chords
+    if isinstance(found, Chords) and found.chart:
+        with st.expander(texts.CHORD_CHART):
+            st.code(found.chart, language=None)
 
 
 def _loudness(manifest: Manifest) -> None:

@@ -32,8 +32,12 @@ def lanes(manifest: Manifest | None) -> list[Lane]:
 def _key(found: object, duration_s: float) -> list[LaneItem]:
     if not isinstance(found, Key) or found.tonic is None or found.mode is None:
         return []
-    label = f"{found.tonic} {texts.MODES[found.mode]}"
-    return [{"start_s": 0.0, "end_s": duration_s, "label": label}]
+    if not found.segments:
+        return [{"start_s": 0.0, "end_s": duration_s, "label": f"{found.tonic} {texts.MODES[found.mode]}"}]
+    return [
+        {"start_s": one.start_s, "end_s": one.end_s, "label": f"{one.tonic} {texts.MODES[one.mode]}"}
+        for one in found.segments
+    ]
 
 
 def segmented(analysis: BaseModel) -> Iterator[Lane]:
@@ -47,7 +51,7 @@ def segmented(analysis: BaseModel) -> Iterator[Lane]:
         if not isinstance(annotation, Annotation) or not isinstance(segments, list):
             continue
         items: list[LaneItem] = [
-            {"start_s": one.start_s, "end_s": one.end_s, "label": str(one.label)}
+            {"start_s": one.start_s, "end_s": one.end_s, "label": _label(one)}
             for one in segments
             if hasattr(one, "label") and hasattr(one, "start_s") and hasattr(one, "end_s")
         ]
@@ -56,3 +60,9 @@ def segmented(analysis: BaseModel) -> Iterator[Lane]:
                 "name": texts.ESTIMATOR_NAMES.get(name, name.replace("_", " ").capitalize()),
                 "items": items,
             }
+
+
+def _label(segment: object) -> str:
+    """What a stretch is called; a section that has a name, by its name and its letter."""
+    label, name = str(getattr(segment, "label", "")), getattr(segment, "name", None)
+    return f"{texts.SECTION_NAMES[name]} {label}" if name in texts.SECTION_NAMES else label

@@ -73,3 +73,12 @@ def test_without_pitch_there_is_no_key(signal: Signal) -> None:
     found = key(signal)
     assert (found.tonic, found.mode, found.confidence, found.tuning_cents) == (None, None, 0.0, None)
     assert found.candidates == []
+
+
+def test_where_the_key_changes_is_told_and_where_it_stays_nothing_changes() -> None:
+    song = np.concatenate([cadence(0, "major")] * 3 + [cadence(3, "major")] * 3)
+    found = key(song).segments or []
+    assert [(one.tonic, one.mode) for one in found] == [("C", "major"), ("Eb", "major")]
+    assert found[0].end_s == found[1].start_s == pytest.approx(len(song) / RATE / 2, abs=6)
+    assert found[-1].end_s == pytest.approx(len(song) / RATE, abs=0.01)
+    assert len(key(np.tile(cadence(9, "minor"), 4)).segments or []) == 1

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pipeline.annotations import Analysis, Annotation, Failed, Problem, Record, Span
+from pipeline.annotations import Analysis, Annotation, Failed, Problem, Record, Section, Sections, Span
 from ui.views import timeline
 
 _SAID = {"method": "a method", "version": "1", "source": "mix"}
@@ -52,6 +52,16 @@ def test_segments_without_labels_are_no_lane() -> None:
 
     spans = [Span(start_s=0.0, end_s=1.0)]
     assert list(timeline.segmented(Odd(bare=Bare(**_SAID, segments=spans)))) == []
+
+
+def test_a_section_with_a_name_is_called_by_it() -> None:
+    spans = [
+        Section(start_s=0.0, end_s=8.0, label="A", name="verse", confidence=1.0),
+        Section(start_s=8.0, end_s=16.0, label="B", name=None, confidence=0.5),
+    ]
+    found = Sections(**_SAID, segments=spans, confidence=0.5)
+    (lane,) = timeline.segmented(Analysis(sections=found))
+    assert [item["label"] for item in lane["items"]] == ["Verse A", "B"]
 
 
 def test_without_a_manifest_there_is_no_timeline() -> None:
