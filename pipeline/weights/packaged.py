@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PackagedWeights:
-    """A checkpoint that a package brings along.
+    """A file of weights that a package brings along.
 
     Attributes:
         package: its name.
-        file: what the checkpoint must be.
+        file: what it must be.
     """
 
     package: str
@@ -40,8 +40,20 @@ CHORDS: Final = PackagedWeights(
 )
 
 
+NOTES: Final = PackagedWeights(
+    # Bittner et al., "A Lightweight Instrument-Agnostic Model for Polyphonic Note Transcription and Multipitch
+    # Estimation" (ICASSP 2022); code and weights under the Apache licence 2.0.
+    package="basic-pitch",
+    file=PinnedFile(
+        "nmp.onnx",
+        230_444,
+        "sha256:2c3c1d144bfa61ad236e92e169c13535c880469a12a047d4e73451f2c059a0ec",
+    ),
+)
+
+
 def find(weights: PackagedWeights) -> Path | None:
-    """Look for a checkpoint in the installed package.
+    """Look for weights in the installed package.
 
     Returns:
         Its path, verified; None where the package is not installed, lacks the file or holds another one.

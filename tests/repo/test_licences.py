@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [
     line.strip().partition("==")[0]
-    for lock in ("requirements.txt", "requirements-dev.txt")
+    for lock in ("requirements.txt", "requirements-dev.txt", "scripts/requirements-networks.txt")
     for line in (ROOT / lock).read_text(encoding="utf-8").splitlines()
     if "==" in line
 ]

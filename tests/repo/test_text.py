@@ -22,7 +22,6 @@ FORBIDDEN = {
 BINARY = {".png", ".ico", ".flac", ".wav", ".onnx"}
 AS_PUBLISHED = (
     "ui/vendor/",
-    "pipeline/estimators/vendor/",
     "tests/browser/axe/",
 )  # Others' files: their checksums are written down.
 

@@ -1,22 +1,19 @@
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pipeline.annotations import Key, Note, StemNotes
+from pipeline.errors import EstimatorFailed
 from pipeline.estimators import transcription
 from pipeline.estimators.note_events import Event, find_notes, single_voice
 from pipeline.estimators.notes import NotesEstimator
 from pipeline.estimators.transcription import Heard
+from pipeline.weights import packaged
 from tests.unit.estimators.signals import RATE, Signal, chord, drum_kit, noise, recording, steady
-
-VENDOR = Path(transcription.__file__).parent / "vendor"
-ROW = re.compile(r"^\| `([^`]+)` \|.*\| `([0-9a-f]{64})` \|$", re.MULTILINE)
 
 
 def line(midi: Sequence[int], each_s: float = 0.5, first_s: float = 0.5, a4_hz: float = 440.0) -> Signal:
@@ -152,11 +149,9 @@ def test_of_two_notes_at_once_a_single_voice_keeps_the_surer() -> None:
     assert single_voice(events, 300) == [Event(0, 95, 40, 0.9), Event(95, 200, 42, 0.8)]
 
 
-def test_the_network_is_the_one_that_was_published() -> None:
-    listed = dict(ROW.findall((VENDOR / "VENDORED.md").read_text(encoding="utf-8")))
-    assert listed == {
-        path.relative_to(VENDOR).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in VENDOR.rglob("*.onnx")
-    }
-    for folder in VENDOR.iterdir():
-        assert folder.is_file() or (folder / "LICENSE").is_file()
+def test_without_the_network_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = replace(packaged.NOTES, package="no-such-package")
+    monkeypatch.setattr(packaged, "NOTES", elsewhere)
+    transcription._network.cache_clear()
+    with pytest.raises(EstimatorFailed, match="make setup"):
+        heard_in("bass", line([40]))
