@@ -14,6 +14,7 @@ from pipeline.annotations import Annotation, Key, Note, Notes, PitchCurve, StemN
 from pipeline.estimators.base import ANALYSIS_RATE, Recording, energy
 from pipeline.estimators.drum_hits import MIDI, find_hits
 from pipeline.estimators.note_events import Event, find_notes, single_voice, without_overtones
+from pipeline.estimators.onsets import DRUMS_AUDIBLE_DB
 from pipeline.estimators.transcription import LOWEST_MIDI, NETWORK_RATE, Heard, transcribe
 
 _SINGLE: Final = ("bass", "vocals")
@@ -44,7 +45,7 @@ class NotesEstimator:
 
     Bass and vocals are single voices. The bass is heard an octave up, and every stem in tune where the key's
     estimator knows how far it is out. On the development set, separated by htdemucs, note onsets are found
-    with F .98 for the bass, .68 for all other instruments together, and hits of the drums with .85.
+    with F .98 for the bass, .72 for all other instruments together, and hits of the drums with .85.
     """
 
     name = "notes"
@@ -66,7 +67,8 @@ class NotesEstimator:
         stems = {}
         whole = energy(recording.mix) if recording.stems else 0.0
         for name, stem in recording.stems.items():
-            if energy(stem) <= whole * 10 ** (_BLEED_DB / 10):
+            bleed_db = DRUMS_AUDIBLE_DB if name == "drums" else _BLEED_DB
+            if energy(stem) <= whole * 10 ** (bleed_db / 10):
                 stems[name] = _summary((), 0.0, drums=name == "drums")
             elif name == "drums":
                 stems[name] = _drums(recording)

@@ -7,6 +7,8 @@ colours and the settings of a compressor and limiter as JSON (Stem File Format S
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +18,13 @@ from pipeline.codec.formats import FORMATS
 from pipeline.codec.mp4_boxes import add_user_data
 from pipeline.codec.mux import mux
 from pipeline.exports.base import Material
+from pipeline.parallel import in_order, usable_cores
 from pipeline.scratch import ScratchWriter
 
 _ORDER: Final = {"drums": "#FF8F00", "bass": "#7E57C2", "other": "#26A69A", "vocals": "#EC407A"}
 _FURTHER: Final = ("guitar", "piano")
 _MOST_CHANNELS: Final = 2
+_MIX: Final = "mix"
 _DSP: Final[dict[str, Any]] = {
     "compressor": {
         "enabled": False, "ratio": 3, "output_gain": 0.5, "release": 0.3, "attack": 0.003,
@@ -41,11 +45,9 @@ class StemFileExport:
         """Write the file."""
         if not _ORDER.keys() <= material.stems.keys() or material.mix.channels > _MOST_CHANNELS:
             return []
-        encoded = []
-        for name, audio in (("mix", material.mix), *((name, _stem(material, name)) for name in _ORDER)):
-            path = material.scratch / f"{name}.m4a"
-            encode(audio, path, FORMATS["m4a"], gain=material.gain, cancel=material.cancel)
-            encoded.append(path)
+        threads = min(usable_cores(), len(_ORDER) + 1)
+        with ThreadPoolExecutor(threads, thread_name_prefix="stem-file") as pool:
+            encoded = list(in_order(partial(_encoded, material), (_MIX, *_ORDER), pool, threads))
         path = folder / "stems.stem.mp4"
         mux(encoded, path)
         about = {
@@ -57,6 +59,13 @@ class StemFileExport:
         for one in encoded:
             one.unlink()
         return [path]
+
+
+def _encoded(material: Material, name: str) -> Path:
+    path = material.scratch / f"{name}.m4a"
+    audio = material.mix if name == _MIX else _stem(material, name)
+    encode(audio, path, FORMATS["m4a"], gain=material.gain, cancel=material.cancel)
+    return path
 
 
 def _stem(material: Material, name: str) -> Audio:
