@@ -101,7 +101,7 @@ def _network() -> Any:
     if path is None:
         raise EstimatorFailed(
             "The network that hears notes is not installed.",
-            "Run make setup, which installs basic-pitch's weights.",
+            "Run make setup: basic-pitch carries it.",
         )
     core = openvino().Core()
     # One thread, because jobs run side by side; float32, because 16 bits lose the low pitches.

@@ -41,8 +41,8 @@ CHORDS: Final = PackagedWeights(
 
 
 NOTES: Final = PackagedWeights(
-    # Bittner et al., "A Lightweight Instrument-Agnostic Model for Polyphonic Note Transcription and Multipitch
-    # Estimation" (ICASSP 2022); code and weights under the Apache licence 2.0.
+    # Bittner et al., "A Lightweight Instrument-Agnostic Model for Polyphonic Note Transcription and
+    # Multipitch Estimation" (ICASSP 2022); code and weights under the Apache licence 2.0.
     package="basic-pitch",
     file=PinnedFile(
         "nmp.onnx",

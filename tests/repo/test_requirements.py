@@ -37,10 +37,9 @@ EVERYTHING = DEV | RUNTIME
 def test_the_locks_hold_what_the_project_asks_for() -> None:
     asked = [(RUNTIME, line) for line in PROJECT["project"]["dependencies"]]
     asked += [(DEV, line) for line in PROJECT["dependency-groups"]["dev"]]
-    asked += [(pins("scripts/requirements-npm.txt"), line) for line in PROJECT["dependency-groups"]["npm"]]
-    asked += [
-        (pins("scripts/requirements-networks.txt"), line) for line in PROJECT["dependency-groups"]["networks"]
-    ]
+    for group in ("networks", "npm"):
+        lock = pins(f"scripts/requirements-{group}.txt")
+        asked += [(lock, line) for line in PROJECT["dependency-groups"][group]]
     for lock, line in asked:
         requirement = Requirement(line)
         assert lock[canonicalize_name(requirement.name)] in requirement.specifier, line

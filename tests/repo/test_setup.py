@@ -29,7 +29,8 @@ def ready_checkout(checkout: Path) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", checkout / ".venv"], check=True)
     script = """
         version=$(sed -n 's/^torch==//p' requirements.txt)
-        echo "cpu $version $(cat requirements.txt requirements-dev.txt scripts/requirements-networks.txt | cksum | tr ' ' '-')" >.venv/.ready
+        locks="requirements.txt requirements-dev.txt scripts/requirements-networks.txt"
+        echo "cpu $version $(cat $locks | cksum | tr ' ' '-')" >.venv/.ready
     """
     subprocess.run(["bash", "-c", script], cwd=checkout, check=True)
     return checkout
