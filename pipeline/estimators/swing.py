@@ -12,10 +12,10 @@ from pipeline.estimators.onsets import Onsets
 
 CLEAR_ONSET = 0.4
 """Onset strength, relative to a typical onset, that counts."""
-FEWEST, LEAST_SHARE = 8, 0.3
+FEWEST, LEAST_SHARE = 8, 0.15
 """Beats that have to be divided for a pattern to be spoken of: their number, and their share of all."""
-EARLIEST, LATEST = 0.42, 0.80
-"""Where in a beat the second of two eighths may lie: from straight to swing of 4:1."""
+EARLIEST, LATEST = 0.42, 0.72
+"""Where in a beat the second of two eighths may lie: from straight to 2.5:1; then come sixteenths."""
 SPREAD = 0.045
 """Part of a beat within which the eighths of a pattern lie."""
 AGREEING = 0.5
