@@ -104,7 +104,8 @@ def _classes(audio: Audio, band_hz: tuple[float, float], window: int) -> FloatCu
         slices = np.lib.stride_tricks.sliding_window_view(samples, window)[::HARMONY_HOP]
         # The root lets the soft tones of a chord count beside the loud.
         sums[start + 1 : stop + 1] = np.sqrt(np.abs(rfft(slices * shape, axis=1)) @ filters) @ classes
-    return np.asarray(np.cumsum(sums, axis=0))
+    np.cumsum(sums, axis=0, out=sums)
+    return sums
 
 
 def _semitones(band_hz: tuple[float, float], window: int) -> tuple[FloatArray, FloatArray]:
