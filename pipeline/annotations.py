@@ -58,19 +58,57 @@ class TempoCandidate(Record):
     confidence: Fraction
 
 
+class TempoPoint(Record):
+    """The tempo around one moment."""
+
+    time_s: float = Field(ge=0)
+    bpm: float = Field(gt=0)
+
+
 class Tempo(Annotation):
     """Beats per minute, with the other readings that a listener might choose."""
 
     bpm: float | None = Field(description="null when nothing in the recording repeats.")
     confidence: Fraction
     candidates: list[TempoCandidate] = Field(description="Most likely first; the first is `bpm`.")
+    curve: list[TempoPoint] = Field(
+        default=[],
+        description="The tempo over time, at most 240 points; empty where there is none.",
+    )
+    drift_percent: float | None = Field(
+        default=None, description="By how much the tempo rises from start to end; below 0 it falls."
+    )
+
+
+class MeterSpan(Record):
+    """A stretch of bars of one size."""
+
+    start_s: float = Field(ge=0)
+    end_s: float = Field(ge=0)
+    meter: str
 
 
 class Beats(Annotation):
-    """Beat times in seconds from the start of the mix."""
+    """Beat times in seconds from the start of the mix, and how they form bars."""
 
     times_s: list[float]
     confidence: Fraction
+    downbeats_s: list[float] = Field(default=[], description="Those of `times_s` that start a bar.")
+    meter: str | None = Field(
+        default=None,
+        description="Beats in most of the bars, over the note that one is written as: 4/4, 3/4, 2/4, 6/8. "
+        "With `division` 3 a meter of 2/4 is what is written as 6/8.",
+    )
+    meter_confidence: Fraction = 0.0
+    meters: list[MeterSpan] = Field(default=[], description="Where the meter holds, in order of time.")
+    division: Literal[2, 3] | None = Field(
+        default=None, description="Parts that a beat is divided into; null where beats are not divided."
+    )
+    swing_ratio: float | None = Field(
+        default=None,
+        description="Length of the first half of a beat over the second: 1 is straight, 2 is triplet swing; "
+        "null where eighths are rare or follow no pattern.",
+    )
 
 
 class KeyCandidate(Record):

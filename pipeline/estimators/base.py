@@ -16,6 +16,9 @@ from pipeline.scratch import ScratchWriter
 ANALYSIS_RATE = 22050
 """Sample rate in Hz that the frame-based estimators work at: librosa's own default."""
 
+AUDIBLE_DB = -22.0
+"""A stem this far below the mix is bleed of other instruments, and no guide to anything."""
+
 
 class Recording:
     """A mix with its stems, as the estimators see it: mono views are made once and shared.
@@ -67,6 +70,14 @@ def _mono(parts: list[Audio], sample_rate: int) -> Iterator[FloatArray]:
 def energy(audio: Audio) -> float:
     """Sum of the squares of all samples."""
     return sum(float(np.square(block, dtype=np.float64).sum()) for block in audio.blocks())
+
+
+def audible(recording: Recording, stem: str) -> bool:
+    """Whether a stem is there, and more than bleed."""
+    if stem not in recording.stems:
+        return False
+    found, mix = (energy(recording.mono(name)) for name in (stem, "mix"))
+    return found > mix * 10 ** (AUDIBLE_DB / 10)
 
 
 class Estimator(Protocol):

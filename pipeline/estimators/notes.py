@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.annotations import Annotation, Key, Note, Notes, PitchCurve, StemNotes
-from pipeline.estimators.base import ANALYSIS_RATE, Recording, energy
+from pipeline.estimators.base import ANALYSIS_RATE, AUDIBLE_DB, Recording, energy
 from pipeline.estimators.drum_hits import MIDI, find_hits
 from pipeline.estimators.note_events import Event, find_notes, single_voice, without_overtones
-from pipeline.estimators.onsets import DRUMS_AUDIBLE_DB
 from pipeline.estimators.transcription import LOWEST_MIDI, NETWORK_RATE, Heard, transcribe
 
 _SINGLE: Final = ("bass", "vocals")
@@ -67,7 +66,7 @@ class NotesEstimator:
         stems = {}
         whole = energy(recording.mix) if recording.stems else 0.0
         for name, stem in recording.stems.items():
-            bleed_db = DRUMS_AUDIBLE_DB if name == "drums" else _BLEED_DB
+            bleed_db = AUDIBLE_DB if name == "drums" else _BLEED_DB
             if energy(stem) <= whole * 10 ** (bleed_db / 10):
                 stems[name] = _summary((), 0.0, drums=name == "drums")
             elif name == "drums":

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.audio import Audio, FloatArray
-from pipeline.estimators.base import ANALYSIS_RATE, Recording, energy
+from pipeline.estimators.base import ANALYSIS_RATE, Recording, audible, energy
 
 HOP, WINDOW = 220, 1024
 FRAME_RATE = ANALYSIS_RATE / HOP
@@ -18,9 +18,6 @@ BANDS = 72
 LOWEST_HZ, HIGHEST_HZ = 30.0, 10_500.0
 KICK_HZ = 150.0
 """Below lie the kick drum and the roots of the bass, which fall on beats more than anything else."""
-
-DRUMS_AUDIBLE_DB = -22.0
-"""Drums this far below the mix are bleed of other instruments, and no guide to the beat."""
 
 _COMPRESSION = 100.0
 """Amplitude, in units of the RMS level, above which its logarithm counts rather than itself: 1/100."""
@@ -75,17 +72,10 @@ def rhythm_onsets(recording: Recording) -> tuple[Onsets, str]:
     separated by htdemucs, that raises the F measure of beats at the true tempo from .83 to .93.
     """
     mix = mix_onsets(recording)
-    if not _drums_audible(recording):
+    if not audible(recording, "drums"):
         return mix, "mix"
     drums = onsets(recording.mono("drums"))
     return Onsets((mix.full + drums.full) / 2, 0.75 * drums.low), "drums+mix"
-
-
-def _drums_audible(recording: Recording) -> bool:
-    if "drums" not in recording.stems:
-        return False
-    drums, mix = (energy(recording.mono(name)) for name in ("drums", "mix"))
-    return drums > mix * 10 ** (DRUMS_AUDIBLE_DB / 10)
 
 
 def onsets(audio: Audio) -> Onsets:

@@ -6,15 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.estimators.bars import Bars, count_bars, first_beat_odds, moves
+from pipeline.estimators.harmony import Harmony
 from pipeline.estimators.onsets import FRAME_RATE, Onsets
 from pipeline.estimators.tracking import (
     FASTEST_BPM,
     SLOWEST_BPM,
     FloatCurve,
     autocorrelation,
+    local_tempo,
+    off_beats,
     refine,
     repetition,
     steady_bpm,
+    strongest,
     track,
 )
 
@@ -31,6 +36,15 @@ NOISE_SALIENCE = 0.25
 CLEAR_SALIENCE = 0.3
 """Salience above chance from which nobody doubts that there is a beat."""
 
+FAINT_CHANGE = 0.01
+"""Change of harmony that a held chord shows by chance: from chord to chord it is ten times that."""
+HARMONY_PHASE = 1.5
+"""How much a change of harmony on the beat counts for it, relative to accents: fitted, and rounded."""
+BAR_EVIDENCE, UNCOMMON_BARS = 3.0, 1.0
+"""How much a tempo gains that makes bars, and loses where their size is uncommon: fitted, and rounded."""
+ACCENTS_ALONE = 0.5
+"""How much the loudness of beats counts for a tempo where harmony says nothing."""
+
 _GRID_BPM = np.geomspace(SLOWEST_BPM, FASTEST_BPM, 600)
 _PEAKS = 6
 _RELATIVES = (2.0, 0.5, 3.0, 1 / 3, 1.5, 2 / 3)
@@ -46,6 +60,10 @@ class Pulse:
         on: 0..1, share of beats that carry an onset.
         off: 0..1, share of midpoints or of thirds between beats that carry one, the larger.
         heard: number of beats that carry an onset.
+        beats: float64 (beats,) frames.
+        phase: log probability that these are the beats, rather than what lies between them.
+        bars: the beats counted.
+        moves: whether harmony changes at all, and so tells beats and bars.
     """
 
     bpm: float
@@ -53,6 +71,10 @@ class Pulse:
     on: float
     off: float
     heard: float
+    beats: FloatCurve
+    phase: float
+    bars: Bars
+    moves: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +119,7 @@ def candidates(correlation: FloatCurve) -> list[float]:
     return kept
 
 
-def readings(found: Onsets) -> list[Reading]:
+def readings(found: Onsets, harmony: Harmony) -> list[Reading]:
     """Every way to read the beat, most likely first, down to half and double of the first.
 
     Returns:
@@ -105,9 +127,8 @@ def readings(found: Onsets) -> list[Reading]:
     """
     if found.typical < FAINTEST_ONSET:
         return []
-    accents, presence = found.accents, found.presence
-    correlation = autocorrelation(accents)
-    pulses = [_pulse(accents, correlation, presence, bpm) for bpm in candidates(correlation)]
+    correlation = autocorrelation(found.accents)
+    pulses = [_pulse(found, harmony, correlation, bpm) for bpm in candidates(correlation)]
     kept = [pulse for pulse in pulses if pulse is not None]
     if not kept:
         return []
@@ -115,9 +136,43 @@ def readings(found: Onsets) -> list[Reading]:
     for bpm in (first.bpm / 2, first.bpm * 2):
         known = any(_same(bpm, pulse.bpm) for pulse in kept)
         if not known and SLOWEST_BPM <= bpm <= FASTEST_BPM:
-            octave = _pulse(accents, correlation, presence, bpm)
+            octave = _pulse(found, harmony, correlation, bpm)
             kept += [octave] if octave is not None else []
     return _weigh(kept)
+
+
+def phases(found: Onsets, harmony: Harmony, bpm: float | FloatCurve) -> list[tuple[FloatCurve, float]]:
+    """Beats at a tempo, and what lies halfway between them, each with its log probability.
+
+    Off-beats may be louder than beats, as the guitar's in reggae; harmony changes on the beat.
+
+    Returns:
+        float64 (beats,) frames and log probability: of the beats tracked, then of the others; empty
+        where there are too few.
+    """
+    accents = found.accents
+    tracked = refine(accents, track(accents, bpm))
+    if len(tracked) < FEWEST_BEATS:
+        return []
+    shifted = off_beats(accents, tracked)
+    both = [beats for beats in (tracked, shifted) if len(beats) >= FEWEST_BEATS]
+    score = np.array([_contrast(found, harmony, beats) for beats in both])
+    score -= np.logaddexp.reduce(score)
+    return [(beats, float(each)) for beats, each in zip(both, score, strict=True)]
+
+
+def bars_of(found: Onsets, harmony: Harmony, beats: FloatCurve) -> Bars:
+    """Count beats, float64 (>= 2,) frames, into bars."""
+    return count_bars(first_beat_odds(harmony.changes(beats / FRAME_RATE), strongest(found.low, beats)))
+
+
+def _contrast(found: Onsets, harmony: Harmony, beats: FloatCurve) -> float:
+    """How much more happens on beats than halfway between them."""
+    between = (beats[1:] + beats[:-1]) / 2
+    loud, soft = (float(strongest(found.accents, at).mean()) for at in (beats, between))
+    change, other = (float(harmony.changes(at / FRAME_RATE)[:, 0].mean()) for at in (beats, between))
+    harmonic = np.log((FAINT_CHANGE + change) / (FAINT_CHANGE + other))
+    return float(np.log((0.1 + loud) / (0.1 + soft)) + HARMONY_PHASE * harmonic)
 
 
 def clarity(found: list[Reading], duration_s: float) -> float:
@@ -137,21 +192,37 @@ def _same(bpm: float, other: float) -> bool:
     return bool(abs(np.log2(bpm / other)) < SAME_OCTAVES)
 
 
-def _pulse(accents: FloatCurve, correlation: FloatCurve, presence: FloatCurve, bpm: float) -> Pulse | None:
+def _pulse(found: Onsets, harmony: Harmony, correlation: FloatCurve, bpm: float) -> Pulse | None:
     """Track beats at a tempo and look at what lies on them; None where too few carry an onset."""
-    beats = refine(accents, track(accents, bpm))
+    presence = found.presence
+    tried = phases(found, harmony, local_tempo(found.accents, bpm))
+    if not tried:
+        return None
+    beats = tried[0][0]
     heard = float(presence[np.clip(np.rint(beats), 0, len(presence) - 1).astype(np.intp)].sum())
     if heard < FEWEST_BEATS - 0.5:
         return None
     exact = steady_bpm(beats)
     thirds = (on_beats(presence, beats, 1 / 3) + on_beats(presence, beats, 2 / 3)) / 2
-    return Pulse(
-        bpm=exact,
-        salience=float(salience(correlation, np.array([exact]))[0]),
-        on=on_beats(presence, beats),
-        off=max(on_beats(presence, beats, 1 / 2), thirds),
-        heard=heard,
-    )
+    alike = float(salience(correlation, np.array([exact]))[0])
+    on, off = on_beats(presence, beats), max(on_beats(presence, beats, 1 / 2), thirds)
+    telling = moves(harmony.changes(beats / FRAME_RATE))
+    either = [
+        Pulse(exact, alike, on, off, heard, beats, phase, bars_of(found, harmony, beats), telling)
+        for beats, phase in tried
+    ]
+    return max(either, key=lambda pulse: (_metrical(pulse), pulse.phase))
+
+
+def _metrical(pulse: Pulse) -> float:
+    """What harmony says for a pulse, in log odds: it changes on beats, and on the first of every bar.
+
+    Little in drums alone: hats between beats are a weak argument against a tempo, and bars of kicks
+    are found at every tempo.
+    """
+    if not pulse.moves:
+        return ACCENTS_ALONE * pulse.phase
+    return pulse.phase + BAR_EVIDENCE * pulse.bars.evidence - UNCOMMON_BARS * pulse.bars.uncommon
 
 
 def on_beats(presence: FloatCurve, beats: FloatCurve, part: float = 0.0) -> float:
@@ -170,9 +241,9 @@ def _weigh(pulses: list[Pulse]) -> list[Reading]:
     """Turn pulses into probabilities by a log-linear model.
 
     Listeners tap near 2 Hz (the prior); a beat repeats itself and its bars (salience), carries an
-    onset (on), explains many onsets (on times rate) and is subdivided (off, up to a point). Weights
-    were fitted to 28 tracks and rounded; left out one by one, they choose the right level of .71 of
-    these, and one of its octaves or thirds of .96.
+    onset (on), explains many onsets (on times rate) and is subdivided (off, up to a point); harmony
+    changes on it (phase), and on the first of every so many (bars). Weights were fitted to 28 tracks
+    and rounded.
     """
     strongest = max([1e-9, *(pulse.salience for pulse in pulses)])
     score = np.array(
@@ -182,6 +253,7 @@ def _weigh(pulses: list[Pulse]) -> list[Reading]:
             + 6.5 * pulse.on
             + 1.5 * pulse.on * pulse.bpm / 60
             + 3.5 * min(pulse.off, 0.6)
+            + _metrical(pulse)
             for pulse in pulses
         ]
     )

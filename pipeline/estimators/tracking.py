@@ -21,6 +21,9 @@ LOCAL_STEPS = 30
 STAY_COST, CHANGE_COST = 0.7, 3.0
 """Autocorrelation that it takes to be an octave away from the whole, and from a second ago."""
 
+SNAP_FRAMES, SNAP_ACCENT = 4, 0.5
+"""How far off-beats are moved to an onset, and how clear that has to be."""
+
 _LONGEST_LAG_S = 6 * 60 / SLOWEST_BPM
 
 FloatCurve = npt.NDArray[np.float64]
@@ -150,8 +153,39 @@ def refine(accents: FloatCurve, beats: npt.NDArray[np.intp]) -> FloatCurve:
     return np.asarray(beats + shift)
 
 
+def off_beats(accents: FloatCurve, beats: FloatCurve) -> FloatCurve:
+    """What lies halfway between beats, moved to an onset there: float64 (beats - 1,) frames."""
+    middle = np.rint((beats[1:] + beats[:-1]) / 2).astype(np.intp)
+    near = np.clip(middle[:, None] + np.arange(-SNAP_FRAMES, SNAP_FRAMES + 1), 0, max(len(accents) - 1, 0))
+    best = accents[near].argmax(axis=1)
+    at = near[np.arange(len(near)), best]
+    return refine(accents, np.where(accents[at] > SNAP_ACCENT, at, middle))
+
+
+def strongest(curve: FloatCurve, places: FloatCurve) -> FloatCurve:
+    """Largest value within 20 ms of each place in frames: float64 (places,)."""
+    near = np.rint(places).astype(np.intp)[:, None] + np.arange(-2, 3)
+    return np.asarray(curve[np.clip(near, 0, len(curve) - 1)].max(axis=1))
+
+
+def local_bpm(beats: FloatCurve) -> tuple[FloatCurve, FloatCurve]:
+    """Tempo around every moment, as the slopes of lines through `SPAN_BEATS` beats each.
+
+    Args:
+        beats: float64 (>= 2,) frames.
+
+    Returns:
+        float64 (spans,) middle of each line in frames, and its BPM.
+    """
+    size = min(SPAN_BEATS, len(beats))
+    spans = np.lib.stride_tricks.sliding_window_view(beats, size)
+    index = np.arange(size) - (size - 1) / 2
+    slopes = spans @ index / np.square(index).sum()
+    return np.asarray(spans.mean(axis=1)), np.asarray(60 * FRAME_RATE / slopes)
+
+
 def steady_bpm(beats: FloatCurve) -> float:
-    """Tempo as the median slope of lines through `SPAN_BEATS` beats each.
+    """Tempo as the median over `local_bpm`.
 
     A line averages out what single onsets are early or late; the median ignores spans with a beat
     too many.
@@ -159,8 +193,4 @@ def steady_bpm(beats: FloatCurve) -> float:
     Args:
         beats: float64 (>= 2,) frames.
     """
-    size = min(SPAN_BEATS, len(beats))
-    spans = np.lib.stride_tricks.sliding_window_view(beats, size)
-    index = np.arange(size) - (size - 1) / 2
-    slopes = spans @ index / np.square(index).sum()
-    return float(60 * FRAME_RATE / np.median(slopes))
+    return float(np.median(local_bpm(beats)[1]))

@@ -11,6 +11,7 @@ from api.client_answers import ServiceProblem
 from api.schemas import JobBody
 from pipeline.annotations import (
     Annotation,
+    Beats,
     Failed,
     Key,
     LoudnessValues,
@@ -28,6 +29,10 @@ from ui.views import charts, listen
 _OTHERS: Final = 2
 """Other readings of a property that are shown beside the first."""
 _UNLIKELY: Final = 0.05
+_SWUNG: Final = 1.2
+"""Ratio of eighths from which anybody calls it swing."""
+_COMPOUND: Final = {"2/4": "6/8", "3/4": "9/8", "4/4": "12/8"}
+"""How meters are written whose beats have three parts."""
 _SPECTROGRAM_HZ: Final = 30.0, 20_000.0
 """From its bottom to its top, as `api.jobs.spectrogram` draws it; never above half the sample rate."""
 
@@ -42,6 +47,7 @@ def show(connection: Connection, job: JobBody) -> None:
     markup.row(
         [
             _tempo(analysis.tempo),
+            *_meter(analysis.beats),
             _key(analysis.key),
             _loudness(analysis.loudness),
             markup.figure(texts.DURATION, wording.clock(manifest.input.duration_s), "", _format(manifest)),
@@ -94,6 +100,20 @@ def _tempo(found: Tempo | Failed | None) -> str:
     readings = [(f"{candidate.bpm:.0f}", candidate.confidence) for candidate in found.candidates]
     notes = [_sure(found.confidence), _others(readings)]
     return markup.figure(texts.TEMPO, f"{found.bpm:.1f}".removesuffix(".0"), texts.TEMPO_UNIT, notes)
+
+
+def _meter(found: Beats | Failed | None) -> list[str]:
+    """The figure of the meter; none for manifests and recordings without one."""
+    if not isinstance(found, Beats) or found.meter is None:
+        return []
+    notes = [_sure(found.meter_confidence)]
+    others = list(dict.fromkeys(span.meter for span in found.meters if span.meter != found.meter))
+    if others:
+        notes.append(texts.ALSO.format(others=", ".join(others[:_OTHERS])))
+    if found.swing_ratio is not None and found.swing_ratio >= _SWUNG:
+        notes.append(texts.SWING.format(ratio=found.swing_ratio))
+    written = _COMPOUND.get(found.meter, found.meter) if found.division == 3 else found.meter
+    return [markup.figure(texts.METER, written, "", notes)]
 
 
 def _key(found: Key | Failed | None) -> str:

@@ -13,11 +13,11 @@ from ui.components.player.player import Lane, LaneItem
 
 
 def beats(manifest: Manifest | None) -> tuple[list[float], list[float]]:
-    """The beats, and those of them that start a bar, where the manifest says so: seconds."""
+    """The beats, and those of them that start a bar: seconds."""
     found = manifest.analysis.beats if manifest else None
     if not isinstance(found, Beats):
         return [], []
-    return list(found.times_s), list(getattr(found, "downbeats_s", None) or ())
+    return list(found.times_s), list(found.downbeats_s)
 
 
 def lanes(manifest: Manifest | None) -> list[Lane]:
