@@ -28,7 +28,7 @@ QUALITIES: Final[dict[str, tuple[tuple[int, ...], float]]] = {
 than frequent ones, and a fourth tone always fits a little."""
 
 NO_CHORD: Final = "N"
-NO_CHORD_COST = 2.0
+NO_CHORD_COST = 4.0
 
 MELODY, BASS = between(44, 72), between(24, 56)
 """Registers in which chords and their roots are looked for: weights of `pitches`."""

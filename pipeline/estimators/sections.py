@@ -114,7 +114,7 @@ def _listen(recording: Recording, grid: Grid, key: Annotation | None) -> _Heard 
     if reference < 1e-9 or not len(sounding):
         return None
     first, last = int(sounding[0]), int(sounding[-1]) + 1
-    begins_s = _first_sound(recording.mono("mix"), grid.edges_s[first : first + 3])
+    begins_s = _first_sound(recording.mono("mix"), grid.edges_s[first : min(first + 2, last) + 1])
     if last - first > 1 and begins_s >= grid.edges_s[first + 1] - FIRST_SOUND_S:
         first += 1
     strength, _ = pitches(recording.mono(source), grid.edges_s, tuning_of(recording, source, key))
@@ -170,7 +170,7 @@ def _sections(heard: _Heard) -> list[Section]:
 
 
 def _boundaries(heard: _Heard, differs: FloatCurve) -> list[int]:
-    """Peaks of the novelty, highest first, none nearer than `SHORTEST_S` to another or to start and end."""
+    """Peaks of the novelty, the highest first chosen, none nearer to another than `SHORTEST_S`."""
     from scipy.ndimage import maximum_filter1d
 
     changes = repetition_change(heard.described)
@@ -181,18 +181,14 @@ def _boundaries(heard: _Heard, differs: FloatCurve) -> list[int]:
     if heard.bar is not None:
         novelty *= np.where(heard.bar, 1.0, OFF_BAR)
     highest = maximum_filter1d(novelty, 2 * PEAK_STEPS + 1)
-    starts, chosen = heard.edges_s[:-1], [heard.edges_s[0], heard.edges_s[-1]]
-    found = []
-    for step in np.argsort(-novelty, kind="stable"):
+    starts, ends, least_s = heard.edges_s[:-1], heard.edges_s[[0, -1]], SHORTEST_S / SHORTER_ENDS
+    found: list[int] = []
+    for step in np.argsort(-novelty, kind="stable").tolist():
         if novelty[step] < LEAST_NOVELTY:
             break
-        nearest = min(abs(float(starts[step] - other)) for other in chosen[2:]) if chosen[2:] else np.inf
-        if novelty[step] < highest[step]:
-            continue
-        inside = min(starts[step] - chosen[0], chosen[1] - starts[step]) >= SHORTEST_S / SHORTER_ENDS
-        if nearest >= SHORTEST_S and inside:
-            chosen.append(starts[step])
-            found.append(int(step))
+        inside = novelty[step] >= highest[step] and np.abs(ends - starts[step]).min() >= least_s
+        if inside and all(abs(starts[step] - starts[other]) >= SHORTEST_S for other in found):
+            found.append(step)
     return sorted(found)
 
 
