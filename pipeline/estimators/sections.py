@@ -186,8 +186,9 @@ def _boundaries(heard: _Heard, differs: FloatCurve) -> list[int]:
     for step in np.argsort(-novelty, kind="stable").tolist():
         if novelty[step] < LEAST_NOVELTY:
             break
-        inside = novelty[step] >= highest[step] and np.abs(ends - starts[step]).min() >= least_s
-        if inside and all(abs(starts[step] - starts[other]) >= SHORTEST_S for other in found):
+        peak = novelty[step] >= highest[step] and differs[step] > FAINT_CONTRAST
+        inside = np.abs(ends - starts[step]).min() >= least_s
+        if peak and inside and all(abs(starts[step] - starts[other]) >= SHORTEST_S for other in found):
             found.append(step)
     return sorted(found)
 

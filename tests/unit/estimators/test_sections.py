@@ -77,6 +77,11 @@ def test_silence_has_no_parts(signal: Signal) -> None:
     assert sections(signal).segments == []
 
 
+def test_what_never_changes_is_one_part() -> None:
+    loop = drum_kit(steady(120, 60), 60)
+    assert [one.label for one in sections(loop).segments] == ["A"]
+
+
 def test_nobody_is_sure_of_parts_in_noise_and_three_seconds_are_one_part() -> None:
     assert sections(noise(60)).confidence < 0.2
     assert [one.label for one in sections(VERSE[: 3 * RATE]).segments] == ["A"]
