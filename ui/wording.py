@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime
 from typing import Final
 
-from ui import texts
+from ui import labels, texts
 
 _STEPS_S: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 
@@ -80,5 +80,5 @@ def counted(forms: dict[str, str], count: int) -> str:
 def stem_name(name: str) -> str:
     """A stem as a person calls it; its own name where we have no other."""
     bare = name.removeprefix("no_")
-    known = texts.STEM_NAMES.get(bare, bare)
+    known = labels.STEM_NAMES.get(bare, bare)
     return texts.WITHOUT.format(stem=known.lower()) if name != bare else known

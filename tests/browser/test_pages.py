@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, Request, expect
 from tests.audio_files import music, write_wav
 from tests.browser.streamlit_page import StreamlitPage
 from tests.service import KEY, ROOT, Service, ended, free_port
-from ui import texts
+from ui import labels, texts
 from ui.sessions import COOKIE
 
 HOSTILE = "![x](http://127.0.0.1:1/p.png) <b>é\"'.wav"
@@ -162,8 +162,8 @@ def test_a_song_is_uploaded_watched_heard_and_saved(
         page.screenshot(path=screenshots / f"journey-{name}.png")
 
     # The real model; the service's own is the draft.
-    page.get_by_role("radio", name=texts.MODEL_NAMES["htdemucs"], exact=True).check(force=True)
-    expect(page.get_by_text(f"{texts.MODEL_NAMES['htdemucs']} makes 4 stems")).to_be_visible()
+    page.get_by_role("radio", name=labels.MODEL_NAMES["htdemucs"], exact=True).check(force=True)
+    expect(page.get_by_text(f"{labels.MODEL_NAMES['htdemucs']} makes 4 stems")).to_be_visible()
     kept("1-submit")
     named = {"name": HOSTILE, "mimeType": "audio/mpeg", "buffer": song.read_bytes()}
     page.get_by_label("Drop recordings here").set_input_files([named])

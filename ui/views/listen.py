@@ -6,7 +6,7 @@ import streamlit as st
 
 from api.schemas import JobBody
 from pipeline.manifest import Manifest
-from ui import markup, texts, wording
+from ui import labels, markup, texts, wording
 from ui.components.player.player import player
 from ui.connection import Connection, Failure
 from ui.views import timeline
@@ -34,7 +34,7 @@ def show(connection: Connection, job: JobBody, manifest: Manifest | None) -> Non
         ticket=ticket,
         title=job.filename.rpartition(".")[0] or job.filename,
         on_ticket=lambda: st.session_state.update({stale: True}),
-        titles={name: wording.stem_name(name) for name in [*texts.STEM_NAMES, *_without()]},
+        titles={name: wording.stem_name(name) for name in [*labels.STEM_NAMES, *_without()]},
         lanes=timeline.lanes(manifest),
         beats=beats,
         downbeats=downbeats,
@@ -43,4 +43,4 @@ def show(connection: Connection, job: JobBody, manifest: Manifest | None) -> Non
 
 
 def _without() -> list[str]:
-    return [f"no_{name}" for name in texts.STEM_NAMES]
+    return [f"no_{name}" for name in labels.STEM_NAMES]

@@ -21,7 +21,7 @@ from pipeline.annotations import (
     Tempo,
 )
 from pipeline.manifest import Artifact, Manifest
-from ui import markup, texts, wording
+from ui import labels, markup, texts, wording
 from ui.components.downloads.downloads import File, downloads
 from ui.connection import Connection, Failure, words
 from ui.views import charts, listen
@@ -254,12 +254,12 @@ def _downloads(connection: Connection, job: JobBody, manifest: Manifest) -> None
 def _label(artifact: Artifact) -> str:
     if artifact.kind != "analysis":
         return wording.stem_name(artifact.name)
-    return texts.EXPORT_FILES.get(artifact.name, artifact.name)
+    return labels.EXPORT_FILES.get(artifact.name, artifact.name)
 
 
 def _format_and_size(artifact: Artifact) -> str:
     return (
-        f"{texts.FORMAT_NAMES.get(artifact.format, artifact.format.upper())}, {wording.size(artifact.bytes)}"
+        f"{labels.FORMAT_NAMES.get(artifact.format, artifact.format.upper())}, {wording.size(artifact.bytes)}"
     )
 
 

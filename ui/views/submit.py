@@ -7,7 +7,7 @@ from typing import Any, Final
 import streamlit as st
 
 from api.schemas import EstimateBody, JobOptions, ModelBody
-from ui import markup, places, texts, wording
+from ui import labels, markup, places, texts, wording
 from ui.components.uploader.uploader import uploader
 from ui.connection import Connection, Failure, current
 
@@ -60,7 +60,7 @@ def _choose_model(connection: Connection) -> ModelBody:
         name = st.radio(
             texts.MODEL,
             shown,
-            format_func=lambda name: texts.MODEL_NAMES.get(name, _plain(name)),
+            format_func=lambda name: labels.MODEL_NAMES.get(name, _plain(name)),
             captions=[_summary(found[name], _estimated(connection, name)) for name in shown],
             label_visibility="collapsed",
             width="stretch",
@@ -82,7 +82,7 @@ def _summary(model: ModelBody, estimate: EstimateBody | None) -> str:
     if estimate is not None:
         work.append(texts.MODEL_TIME.format(time=wording.span(estimate.seconds)))
     lines = [
-        texts.MODEL_LEADS.get(model.name, f"{rating[:1].upper()}{rating[1:]}"),
+        labels.MODEL_LEADS.get(model.name, f"{rating[:1].upper()}{rating[1:]}"),
         ", ".join(work),
         texts.MODEL_COMMERCIAL if model.commercial_use else texts.MODEL_RESEARCH,
     ]
@@ -93,9 +93,9 @@ def _promise(model: ModelBody, options: dict[str, Any]) -> str:
     """What becomes of a recording that is added now, in a sentence."""
     formats = options.get("formats", ["flac"])
     return texts.SUMMARY.format(
-        model=texts.MODEL_NAMES.get(model.name, model.name),
+        model=labels.MODEL_NAMES.get(model.name, model.name),
         stems=wording.counted(texts.SUMMARY_STEMS, len(options.get("stems", model.stems))),
-        formats=", ".join(texts.FORMAT_NAMES[name] for name in formats),
+        formats=", ".join(labels.FORMAT_NAMES[name] for name in formats),
     )
 
 
@@ -126,25 +126,25 @@ def _choose_rest() -> dict[str, Any]:
     with st.expander(texts.OPTIONS):
         formats = st.pills(
             texts.FORMATS,
-            list(texts.FORMAT_NAMES),
+            list(labels.FORMAT_NAMES),
             default=["flac"],
             selection_mode="multi",
-            format_func=texts.FORMAT_NAMES.__getitem__,
+            format_func=labels.FORMAT_NAMES.__getitem__,
             key="formats",
         )
         estimators = st.pills(
             texts.ESTIMATORS,
-            list(texts.ESTIMATOR_NAMES),
-            default=list(texts.ESTIMATOR_NAMES),
+            list(labels.ESTIMATOR_NAMES),
+            default=list(labels.ESTIMATOR_NAMES),
             selection_mode="multi",
-            format_func=texts.ESTIMATOR_NAMES.__getitem__,
+            format_func=labels.ESTIMATOR_NAMES.__getitem__,
             key="estimators",
         )
         exports = st.pills(
             texts.EXPORTS,
-            list(texts.EXPORT_NAMES),
+            list(labels.EXPORT_NAMES),
             selection_mode="multi",
-            format_func=texts.EXPORT_NAMES.__getitem__,
+            format_func=labels.EXPORT_NAMES.__getitem__,
             help=texts.EXPORTS_HELP,
             key="exports",
         )
@@ -169,7 +169,7 @@ def _choose_rest() -> dict[str, Any]:
     chosen: dict[str, Any] = {"residual": residual} if residual != "report" else {}
     if formats and formats != ["flac"]:
         chosen["formats"] = formats
-    if len(estimators) < len(texts.ESTIMATOR_NAMES):
+    if len(estimators) < len(labels.ESTIMATOR_NAMES):
         chosen["estimators"] = estimators
     if exports:
         chosen["exports"] = exports

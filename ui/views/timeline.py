@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from pipeline.annotations import Annotation, Beats, Key
 from pipeline.manifest import Manifest
-from ui import texts
+from ui import labels, texts
 from ui.components.player.player import Lane, LaneItem
 
 
@@ -57,7 +57,7 @@ def segmented(analysis: BaseModel) -> Iterator[Lane]:
         ]
         if items:
             yield {
-                "name": texts.ESTIMATOR_NAMES.get(name, name.replace("_", " ").capitalize()),
+                "name": labels.ESTIMATOR_NAMES.get(name, name.replace("_", " ").capitalize()),
                 "items": items,
             }
 
@@ -65,4 +65,4 @@ def segmented(analysis: BaseModel) -> Iterator[Lane]:
 def _label(segment: object) -> str:
     """What a stretch is called; a section that has a name, by its name and its letter."""
     label, name = str(getattr(segment, "label", "")), getattr(segment, "name", None)
-    return f"{texts.SECTION_NAMES[name]} {label}" if name in texts.SECTION_NAMES else label
+    return f"{labels.SECTION_NAMES[name]} {label}" if name in labels.SECTION_NAMES else label
