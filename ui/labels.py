@@ -1,4 +1,4 @@
-"""What stems, models, estimators, exports and formats are called on the pages, by the service's words for them.
+"""What stems, models, estimators, exports and formats are called on the pages.
 
 To be translated with `ui.texts`.
 """
