@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 
 from pipeline.annotations import ChordSegment
-from pipeline.estimators.chord_templates import NO_CHORD, ROOTS
+from pipeline.chord_names import chord_name
+from pipeline.estimators.chord_templates import NO_CHORD
 from pipeline.estimators.grid import Grid
 
-SYMBOLS: Final = {
-    "maj": "",
-    "min": "m",
-    "min7": "m7",
-    "hdim7": "m7b5",
-}
-"""Of qualities; others are written as they are called."""
-
-INTERVALS: Final = {"b3": 3, "3": 4, "5": 7, "b7": 10, "7": 11, "2": 2}
-NOTHING, AGAIN = "N.C.", "%"
+AGAIN = "%"
 BARS_PER_LINE = 4
 
 
@@ -38,20 +28,8 @@ def chart(segments: list[ChordSegment], grid: Grid) -> str:
     return _by_bars(segments, grid) if grid.bars else _by_time(segments)
 
 
-def symbol(label: str) -> str:
-    """The label as musicians write it: ``A:min7`` is Am7, ``G:maj/3`` is G/B."""
-    if label == NO_CHORD:
-        return NOTHING
-    root, _, quality = label.partition(":")
-    quality, _, over = quality.partition("/")
-    bass = ""
-    if over in INTERVALS:
-        bass = "/" + ROOTS[(ROOTS.index(root) + INTERVALS[over]) % 12]
-    return root + SYMBOLS.get(quality, quality) + bass
-
-
 def _by_time(segments: list[ChordSegment]) -> str:
-    return "\n".join(f"{_clock(one.start_s)} {symbol(one.label)}" for one in segments)
+    return "\n".join(f"{_clock(one.start_s)} {chord_name(one.label)}" for one in segments)
 
 
 def _by_bars(segments: list[ChordSegment], grid: Grid) -> str:
@@ -63,7 +41,7 @@ def _by_bars(segments: list[ChordSegment], grid: Grid) -> str:
     for start, stop in zip(starts, stops, strict=True):
         while segments[at].end_s <= start + 1e-3 and at + 1 < len(segments):
             at += 1
-        inside = [symbol(one.label) for one in _until(segments, at, float(stop))]
+        inside = [chord_name(one.label) for one in _until(segments, at, float(stop))]
         bar = " ".join(inside)
         bars.append(AGAIN if bar == before else bar)
         before = bar

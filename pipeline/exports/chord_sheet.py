@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from xml.etree.ElementTree import Element
 
+from pipeline.chord_names import chord_name
 from pipeline.exports.base import Material, Segment
 from pipeline.exports.grid import Grid
 from pipeline.exports.markup import document, element, text_element
 
 _BARS_A_LINE: Final = 4
 _WIDTH, _MARGIN, _TOP, _LINE, _BAR_HEIGHT = 800, 40, 90, 78, 34
-_QUALITIES: Final = {
-    "maj": "", "min": "m", "7": "7", "maj7": "maj7", "min7": "m7", "dim": "dim", "aug": "+", "sus2": "sus2",
-    "sus4": "sus4", "hdim7": "m7\N{MUSIC FLAT SIGN}5", "dim7": "dim7", "maj6": "6", "min6": "m6", "9": "9",
-    "minmaj7": "m(maj7)", "maj9": "maj9", "min9": "m9",
-}  # fmt: skip
-"""How Harte's shorthands are written above a staff."""
-_DEGREES: Final = ("1", "b2", "2", "b3", "3", "4", "b5", "5", "b6", "6", "b7", "7")
-_NATURAL: Final = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-_NAMES: Final = ("C", "Db", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +39,10 @@ class ChordSheetExport:
         return [path]
 
 
-def chord_name(label: str) -> str:
-    """A chord of Harte's notation (2005) as musicians write it: ``A:min7/b3`` is ``Am7/C``; N is ``N.C.``."""
-    if label in ("N", "X"):
-        return "N.C."
-    whole, _, degree = label.partition("/")
-    root, _, quality = whole.partition(":")
-    bass = f"/{_bass(root, degree)}" if degree else ""
-    return f"{_signs(root)}{_QUALITIES.get(quality, quality)}{bass}"
-
-
-def _bass(root: str, degree: str) -> str:
-    if degree not in _DEGREES or root[:1] not in _NATURAL:
-        return degree
-    step = _NATURAL[root[0]] + root.count("#") - root[1:].count("b") + _DEGREES.index(degree)
-    return _signs(_NAMES[step % 12])
-
-
-def _signs(root: str) -> str:
-    accidental = root[1:].replace("b", "\N{MUSIC FLAT SIGN}").replace("#", "\N{MUSIC SHARP SIGN}")
-    return root[:1] + accidental
+def _engraved(name: str) -> str:
+    """A name with the signs of printed music: after a note, and before a degree."""
+    flat = re.sub(r"(?<=[A-G])b|b(?=\d)", "\N{MUSIC FLAT SIGN}", name)
+    return flat.replace("#", "\N{MUSIC SHARP SIGN}")
 
 
 def _sheet(material: Material) -> Element:
@@ -88,7 +65,7 @@ def _sheet(material: Material) -> Element:
             _text(root, x + 2, y - 8, one.label, 12)
         for one in _sounding(material.chords, bar, first=number == 0):
             part = max(one.start_s - bar.start_s, 0.0) / (bar.end_s - bar.start_s)
-            _text(root, x + 6 + part * (wide - 6), y + 23, chord_name(one.label), 18)
+            _text(root, x + 6 + part * (wide - 6), y + 23, _engraved(chord_name(one.label)), 18)
     return root
 
 

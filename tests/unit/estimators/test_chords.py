@@ -3,7 +3,6 @@ import pytest
 
 from pipeline.annotations import Annotation, Beats, Chords
 from pipeline.estimators import chord_network
-from pipeline.estimators.chart import symbol
 from pipeline.estimators.chord_templates import QUALITIES, ROOTS
 from pipeline.estimators.chords import ChordsEstimator
 from pipeline.estimators.key import KeyEstimator
@@ -121,18 +120,3 @@ def test_a_chart_has_four_bars_a_line_and_a_sign_for_the_same_again() -> None:
 def test_without_bars_a_chart_tells_times() -> None:
     found = chords(np.concatenate([played(2, "min"), played(7, "maj")]))
     assert found.chart.splitlines() == ["0:00 Dm", "0:02 G"]
-
-
-@pytest.mark.parametrize(
-    ("label", "written"),
-    [
-        ("N", "N.C."),
-        ("C:maj", "C"),
-        ("A:min7", "Am7"),
-        ("G:maj/3", "G/B"),
-        ("B:hdim7", "Bm7b5"),
-        ("D:7", "D7"),
-    ],
-)
-def test_labels_are_written_as_musicians_do(label: str, written: str) -> None:
-    assert symbol(label) == written

@@ -21,7 +21,6 @@ import stempeg
 
 from pipeline.errors import Cancelled, DiskFull, ExportUnknown
 from pipeline.exports.base import Material
-from pipeline.exports.chord_sheet import chord_name
 from pipeline.exports.registry import EXPORTS, MEDIA_TYPES, choose_exports, write_exports
 from tests.unit.exports.material import STEMS, empty, full
 
@@ -229,23 +228,6 @@ def test_the_chord_sheet_shows_chords_as_musicians_write_them(written: Path) -> 
     said = [one.text for one in sheet.iter("{http://www.w3.org/2000/svg}text")]
     assert said[0] == 'song <&> "x"'
     assert [text for text in said if text in ("A", "B", "C", "Am7")] == ["A", "C", "B", "Am7"]
-
-
-@pytest.mark.parametrize(
-    ("label", "name"),
-    [
-        ("C:maj", "C"),
-        ("A:min7", "Am7"),
-        ("F#:7", "F\N{MUSIC SHARP SIGN}7"),
-        ("Bb:maj7/3", "B\N{MUSIC FLAT SIGN}maj7/D"),
-        ("N", "N.C."),
-        ("G", "G"),
-        ("E:weird", "Eweird"),
-        ("D:min/b3", "Dm/F"),
-    ],
-)
-def test_chords_have_their_usual_names(label: str, name: str) -> None:
-    assert chord_name(label) == name
 
 
 def test_a_stem_file_needs_its_four_stems(tmp_path: Path) -> None:
