@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
-from pipeline.annotations import Analysis, Annotation, Failed, Problem
+from pipeline.annotations import Analysis
 from pipeline.audio import Audio
 from pipeline.checkpoint import Checkpoint
 from pipeline.codec.decode import Decoded, decode
@@ -22,7 +22,8 @@ from pipeline.codec.formats import Format, check_channels, choose_formats
 from pipeline.codec.probe import Probe, probe
 from pipeline.codec.source import Source, open_source
 from pipeline.config import PipelineConfig
-from pipeline.errors import InputChanged, MemoryExhausted, PipelineError
+from pipeline.errors import InputChanged, MemoryExhausted
+from pipeline.estimation import estimate
 from pipeline.estimators.base import Estimator, Recording
 from pipeline.estimators.registry import select
 from pipeline.exports.base import Export, Material
@@ -234,25 +235,8 @@ def _separate(job: _Job, mix: Audio, checkpoint: Checkpoint | None) -> tuple[Sep
 
 def _estimate(job: _Job, mix: Audio, separated: Separated) -> Analysis:
     recording = Recording(mix, separated.made, job.work.scratch)
-    found: dict[str, Annotation] = {}
-    results: dict[str, Annotation | Failed] = {}
-    for done, estimator in enumerate(job.estimators):
-        job.cancel.check()
-        try:
-            found[estimator.name] = results[estimator.name] = estimator.estimate(recording, found)
-        except Exception as exc:
-            results[estimator.name] = _failed(estimator, exc)
-        job.progress.step((done + 1) / len(job.estimators))
-    return Analysis.model_validate(results)
-
-
-def _failed(estimator: Estimator, exc: Exception) -> Failed:
-    ours = isinstance(exc, PipelineError)
-    problem = Problem(
-        code=exc.code if isinstance(exc, PipelineError) else "estimator_failed",
-        message=str(exc) if ours else f"{type(exc).__name__}: {exc}"[:500],
-    )
-    return Failed(method=estimator.method, version=estimator.version, error=problem)
+    threads = job.config.threads or usable_cores()
+    return estimate(recording, job.estimators, threads, job.progress.step, job.cancel)
 
 
 def _encode(job: _Job, separated: Separated) -> tuple[list[Artifact], float]:

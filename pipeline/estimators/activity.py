@@ -49,6 +49,7 @@ class ActivityEstimator:
     name = "activity"
     method = "gate with hysteresis on K-weighted level, relative to the stem itself and to the mix"
     version = "2"
+    needs: tuple[str, ...] = ()
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Activity:
         """Find the active spans of every stem.

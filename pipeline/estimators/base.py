@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +35,7 @@ class Recording:
         self.stems = stems
         self._scratch = scratch
         self._mono: dict[str, Audio] = {}
+        self._lock = threading.Lock()
 
     def mono(self, source: str, sample_rate: int = ANALYSIS_RATE) -> Audio:
         """Mono view of a source, on disk as all that is as long as the recording.
@@ -49,13 +51,14 @@ class Recording:
             DiskFull: no space left.
         """
         key = f"{source}@{sample_rate}"
-        if key not in self._mono:
-            parts = [self.mix] if source == "mix" else [self.stems[name] for name in source.split("+")]
-            with ScratchWriter(self._scratch / f"mono-{key}.f32", 1) as writer:
-                for block in _mono(parts, sample_rate):
-                    writer.write(block)
-                self._mono[key] = writer.audio(sample_rate)
-        return self._mono[key]
+        with self._lock:  # Whoever else wants it meanwhile would make the same.
+            if key not in self._mono:
+                parts = [self.mix] if source == "mix" else [self.stems[name] for name in source.split("+")]
+                with ScratchWriter(self._scratch / f"mono-{key}.f32", 1) as writer:
+                    for block in _mono(parts, sample_rate):
+                        writer.write(block)
+                    self._mono[key] = writer.audio(sample_rate)
+            return self._mono[key]
 
 
 def _mono(parts: list[Audio], sample_rate: int) -> Iterator[FloatArray]:
@@ -89,13 +92,15 @@ class Estimator(Protocol):
     """How it works, in one line, for the manifest."""
     version: str
     """Raised whenever the same audio may give another result."""
+    needs: tuple[str, ...]
+    """Estimators whose results it looks at, where they are to be had."""
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Annotation:
         """Estimate the property.
 
         Args:
             recording: the mix and its stems.
-            found: results of the estimators that ran before this one, by name.
+            found: results of the estimators that it `needs`, by name.
 
         Raises:
             EstimatorFailed: there is no answer; any other exception is recorded the same way.

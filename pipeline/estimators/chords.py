@@ -49,6 +49,7 @@ class ChordsEstimator:
     name = "chords"
     method = "harmonic tones fitted to tuned spectra, chord patterns and bass, Viterbi search over half beats"
     version = "1"
+    needs: tuple[str, ...] = ("beats", "key")
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Chords:
         """Name the chords.

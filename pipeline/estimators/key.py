@@ -66,6 +66,7 @@ class KeyEstimator:
     name = "key"
     method = "pitch classes of tuned spectral peaks, correlated with averaged key profiles"
     version = "1"
+    needs: tuple[str, ...] = ()
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Key:
         """Estimate the key that fits the whole recording best.

@@ -24,6 +24,7 @@ class LoudnessEstimator:
     name = "loudness"
     method = "ITU-R BS.1770-5 integrated loudness and true peak, EBU Tech 3341 windows, EBU Tech 3342 range"
     version = "2"
+    needs: tuple[str, ...] = ()
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> LoudnessValues:
         """Measure the mix and the stems.

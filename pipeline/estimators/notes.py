@@ -50,6 +50,7 @@ class NotesEstimator:
     name = "notes"
     method = "Basic Pitch's network on each stem, one voice for bass and vocals; band-wise onsets for drums"
     version = "1"
+    needs: tuple[str, ...] = ("key",)
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Notes:
         """Find the notes of every stem.

@@ -77,6 +77,7 @@ class SectionsEstimator:
     name = "sections"
     method = "contrast and change of repetitions over beats, in timbre, harmony and levels of stems"
     version = "1"
+    needs: tuple[str, ...] = ("beats", "key")
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Sections:
         """Divide the recording.

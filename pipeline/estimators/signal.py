@@ -48,6 +48,7 @@ class SignalEstimator:
     name = "signal"
     method = "sample statistics, flat tops, 100 ms levels, and the edge of the long-term spectrum"
     version = "1"
+    needs: tuple[str, ...] = ()
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> SignalQuality:
         """Measure the mix and the stems.

@@ -47,6 +47,7 @@ class SoundEstimator:
     name = "sound"
     method = "Haitsma-Kalker fingerprint; cepstrum, pitch profile, tempo, loudness range and balance of stems"
     version = "1"
+    needs: tuple[str, ...] = ("tempo", "loudness", "activity")
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Sound:
         """Describe the mix.

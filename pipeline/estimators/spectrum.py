@@ -46,6 +46,7 @@ class SpectrumEstimator:
     name = "spectrum"
     method = "power spectra of 80 ms frames, weighted by energy"
     version = "1"
+    needs: tuple[str, ...] = ()
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Spectrum:
         """Summarise the mix.

@@ -29,6 +29,7 @@ class TempoEstimator:
     name = "tempo"
     method = "onset strength, beats and bars tracked at every candidate tempo, log-linear rating"
     version = "2"
+    needs: tuple[str, ...] = ()
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Tempo:
         """Estimate the tempo that holds over most of the recording.

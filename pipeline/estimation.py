@@ -1,0 +1,66 @@
+"""The stage that estimates: every estimator once, side by side as far as one does not need another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+
+from pipeline.annotations import Analysis, Annotation, Failed, Problem
+from pipeline.errors import PipelineError
+from pipeline.estimators.base import Estimator, Recording
+from pipeline.progress import CancelToken
+
+Result = Annotation | Failed
+
+
+def estimate(
+    recording: Recording,
+    estimators: Sequence[Estimator],
+    threads: int,
+    step: Callable[[float], None],
+    cancel: CancelToken,
+) -> Analysis:
+    """Let estimators hear a recording.
+
+    Args:
+        recording: the mix and its stems.
+        estimators: in running order: each after those that it needs.
+        threads: estimators that work at the same time.
+        step: told the fraction done, 0..1.
+        cancel: looked at before each.
+
+    Returns:
+        What was found. An estimator that failed is recorded so, and the others go on.
+
+    Raises:
+        Cancelled: `cancel` was raised.
+    """
+    begun: dict[str, Future[Result]] = {}
+
+    def work(estimator: Estimator) -> Result:
+        # Those that it needs began before it, so they end: nobody waits for somebody who waits.
+        found = {name: begun[name].result() for name in estimator.needs if name in begun}
+        cancel.check()
+        return _result(
+            estimator, recording, {n: one for n, one in found.items() if isinstance(one, Annotation)}
+        )
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="estimator") as pool:
+        for estimator in estimators:
+            begun[estimator.name] = pool.submit(work, estimator)
+        for done, future in enumerate(as_completed(begun.values()), 1):
+            future.result()
+            step(done / len(begun))
+    return Analysis.model_validate({name: future.result() for name, future in begun.items()})
+
+
+def _result(estimator: Estimator, recording: Recording, found: Mapping[str, Annotation]) -> Result:
+    try:
+        return estimator.estimate(recording, found)
+    except Exception as exc:
+        ours = isinstance(exc, PipelineError)
+        problem = Problem(
+            code=exc.code if isinstance(exc, PipelineError) else "estimator_failed",
+            message=str(exc) if ours else f"{type(exc).__name__}: {exc}"[:500],
+        )
+        return Failed(method=estimator.method, version=estimator.version, error=problem)
