@@ -50,8 +50,11 @@ def beat_grid(found: Mapping[str, Annotation], duration_s: float, per_beat: int)
     inner = inner[(inner > SHORTEST_STEP_S) & (inner < duration_s - SHORTEST_STEP_S)]
     edges = np.concatenate([[0.0], inner, [max(duration_s, SHORTEST_STEP_S)]])
     on_beat = _near(edges[:-1], carried)
+    # The start stands for a beat that is too near to be an edge of its own.
+    on_beat[0] |= bool(np.any(carried <= SHORTEST_STEP_S))
     on_bar = on_beat & _near(edges[:-1], downbeats, 0.07)
-    return Grid(edges, (on_beat.astype(np.int8) + on_bar).astype(np.int8), len(downbeats) > 1)
+    bars = len(downbeats) > 1 and bool(on_bar.any())
+    return Grid(edges, (on_beat.astype(np.int8) + on_bar).astype(np.int8), bars)
 
 
 def _carried_on(times: FloatCurve, duration_s: float) -> FloatCurve:

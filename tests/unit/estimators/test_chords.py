@@ -120,3 +120,16 @@ def test_a_chart_has_four_bars_a_line_and_a_sign_for_the_same_again() -> None:
 def test_without_bars_a_chart_tells_times() -> None:
     found = chords(np.concatenate([played(2, "min"), played(7, "maj")]))
     assert found.chart.splitlines() == ["0:00 Dm", "0:02 G"]
+
+
+def test_a_song_that_begins_on_its_first_beat_has_that_bar_in_its_chart() -> None:
+    beats = Beats(
+        method="none",
+        version="1",
+        source="mix",
+        times_s=[0.01, 0.5, 1.0, 1.5, 1.995],
+        confidence=1.0,
+        downbeats_s=[0.01, 1.995],
+    )
+    found = ChordsEstimator().estimate(recording(played(0, "maj")), {"beats": beats})
+    assert found.chart == "0:00 | C |"
