@@ -349,5 +349,9 @@ class Analysis(Record):
     signal: SignalQuality | Failed | None = None
     spectrum: Spectrum | Failed | None = None
     activity: Activity | Failed | None = None
-    sound: Sound | Failed | None = None
     notes: Notes | Failed | None = None
+    sound: Sound | Failed | None = None
+
+    def as_written(self) -> Analysis:
+        """What a reader of the manifest gets: without the notes themselves, which only exports need."""
+        return Analysis.model_validate(self.model_dump())

@@ -156,7 +156,7 @@ def run(
             finished_at=datetime.now(UTC),
             input=_input(opened, probed, decoded),
             separation=_separation(job, separator, separated, 20.0 * math.log10(gain), resumable),
-            analysis=analysis,
+            analysis=analysis.as_written(),
             artifacts=artifacts,
             stages=job.stages,
             software=facts,

@@ -25,6 +25,7 @@ WEAK_COPYLEFT = {
 IN_FILE = {
     # Their metadata names no licence; their licence file does.
     "sphn": "Apache License",
+    "basic-pitch": "Apache License",
     "stempeg": "MIT License",
 }
 

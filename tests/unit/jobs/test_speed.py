@@ -54,7 +54,7 @@ def done(
 ) -> Speed:
     """What a job has shown that took so long; the other stages took as long as is usual on that machine."""
     usual = {"probe": 0.07, "decode": 0.0022 * duration_s, "encode": 0.0115 * duration_s, "estimate": 0.0}
-    seconds = {**usual, "publish": 0.0, "separate": separate_s, **(others or {})}
+    seconds = {**usual, "export": 0.0, "publish": 0.0, "separate": separate_s, **(others or {})}
     speeds = {name: StageSpeed(0.0, seconds[name], 1.0) for name in STAGES}
     speeds["separate"] = StageSpeed(set_up_s, separate_s, share)
     config = DEFAULTS.model_copy(update=options)
