@@ -60,6 +60,9 @@ class OnnxEngine:
         heard: torch.Tensor = self._network._ispec(self._network._mask(spectrum, masked), self._samples)
         return (heard + waves)[..., :n]
 
+    def rest(self) -> None:
+        """See `pipeline.separators.base.Engine.rest`: this one does not."""
+
 
 class OnnxModel(WarmModel):
     """A warm model whose engine is ONNX Runtime.

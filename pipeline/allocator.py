@@ -44,7 +44,7 @@ def large_arrays(*, kept: bool) -> Iterator[None]:
         if kept:
             libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
             libc.mallopt(_M_TRIM_THRESHOLD, _TRIM)
-            give_back()
+        give_back()
 
 
 def give_back() -> None:

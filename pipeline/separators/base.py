@@ -69,6 +69,10 @@ class Engine(Protocol):
         """
         ...
 
+    def rest(self) -> None:
+        """Give the memory that segments needed back, between jobs; the next segment takes it again."""
+        ...
+
 
 class Separator(Protocol):
     """Mix in, stems out, as a stream: no separator ever holds a whole recording."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -170,7 +170,7 @@ class DemucsSeparator:
         count = _Counter(step, cancel)
         names = ["-".join(self._names[i] for i in part.stems) for part in self._parts]
         checkpoints = checkpoint.split(names) if checkpoint else [None] * len(names)
-        with self._threads() as pool, large_arrays(kept=not self._engine.recycles):
+        with large_arrays(kept=not self._engine.recycles), self._at_work(), self._threads() as pool:
             streams = [
                 self._resumed(part, heard, count, pool, its)
                 for part, its in zip(self._parts, checkpoints, strict=True)
@@ -181,6 +181,13 @@ class DemucsSeparator:
             order = np.argsort([i for part in self._parts for i in part.stems])
             for blocks in lockstep(streams):
                 yield np.concatenate(blocks, axis=1)[:, order]
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._engine.rest()
 
     def _threads(self) -> AbstractContextManager[Executor | None]:
         parallel = self._engine.parallel

@@ -97,6 +97,12 @@ class Ladder:
                     outs.append(cpu.run(member, row))
         return torch.cat(outs) if len(outs) > 1 else outs[0]
 
+    def rest(self) -> None:
+        """See `pipeline.separators.base.Engine.rest`."""
+        for engine in (self._gpu, self._cpu):
+            if engine is not None:
+                engine.rest()
+
     def _on_gpu(self, member: int, window: torch.Tensor) -> list[torch.Tensor]:
         """As many rows as the GPU can be brought to compute."""
         import torch

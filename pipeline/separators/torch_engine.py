@@ -80,6 +80,9 @@ class TorchEngine:
             out = self._networks[member](_sent(window, self.device))
             return _fetched(out.float(), self.device)
 
+    def rest(self) -> None:
+        """See `pipeline.separators.base.Engine.rest`: torch's allocators do so, by `pipeline.allocator`."""
+
 
 def _sent(window: torch.Tensor, device: str) -> torch.Tensor:
     if device == "cpu":

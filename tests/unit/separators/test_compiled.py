@@ -95,6 +95,12 @@ def test_segments_at_the_same_time_give_the_same_bits_as_one_after_the_other(eng
     assert all(torch.equal(a, b) for a, b in zip(one_by_one, together, strict=True))
 
 
+def test_after_a_rest_the_same_segment_gives_the_same_bits(engine: CompiledEngine) -> None:
+    before = engine.run(0, segment())
+    engine.rest()
+    assert torch.equal(engine.run(0, segment()), before)
+
+
 def test_bfloat16_differs_by_its_rounding_alone(network: torch.nn.Module) -> None:
     expected = TorchEngine([network], "cpu").run(0, segment())
     made = CompiledEngine([network], "bfloat16", 1, 1).run(0, segment())

@@ -38,6 +38,7 @@ class Gpu:
 
     name, device, precision = "torch", "cuda", "bfloat16"
     parallel = batch = 1
+    recycles = True
     notices: tuple[Notice, ...] = ()
 
     def __init__(self, model: LoadedModel | None, *room: int) -> None:
@@ -53,6 +54,9 @@ class Gpu:
         if self._engine is not None:
             return self._engine.run(member, window)
         return window[:, None].expand(-1, 4, -1, -1).clone()
+
+    def rest(self) -> None:
+        pass
 
 
 class Cpu(Gpu):
