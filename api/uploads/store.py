@@ -228,7 +228,11 @@ class Uploads:
             yield from (upload for _, upload in self._below(home))
 
     def _below(self, home: Path) -> Iterator[tuple[Path, Upload]]:
-        for place in sorted(home.iterdir()) if home.is_dir() else ():
+        try:
+            places = sorted(home.iterdir())
+        except FileNotFoundError:  # The last upload of an owner takes its folder along, at any moment.
+            return
+        for place in places:
             upload = _read(place, self._expiry_s) if _ID.fullmatch(place.name) else None
             if upload is not None:
                 yield place, upload
