@@ -13,7 +13,8 @@ _QUALITIES: Final = {
 """How Harte's shorthands are written above a staff."""
 _DEGREES: Final = ("1", "b2", "2", "b3", "3", "4", "b5", "5", "b6", "6", "b7", "7")
 _NATURAL: Final = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-_NAMES: Final = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+PITCH_CLASSES: Final = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+"""As keys, chords and notes are spelt everywhere, from C."""
 
 
 def chord_name(label: str) -> str:
@@ -33,4 +34,4 @@ def _bass(root: str, degree: str) -> str:
     if degree not in _DEGREES or root[:1] not in _NATURAL:
         return degree
     step = _NATURAL[root[0]] + root.count("#") - root[1:].count("b") + _DEGREES.index(degree)
-    return _NAMES[step % 12]
+    return PITCH_CLASSES[step % 12]

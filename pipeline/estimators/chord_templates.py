@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.audio import FloatArray
+from pipeline.chord_names import PITCH_CLASSES
 from pipeline.estimators.pitches import between, fold
 
-ROOTS: Final = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+ROOTS: Final = PITCH_CLASSES
 
 QUALITIES: Final[dict[str, tuple[tuple[int, ...], float]]] = {
     "maj": ((0, 4, 7), 0.0),

@@ -13,6 +13,7 @@ from pipeline.estimators.base import Recording
 from pipeline.estimators.chart import chart
 from pipeline.estimators.chord_templates import NO_CHORD, QUALITIES, ROOTS, bass_classes, evidence, labels
 from pipeline.estimators.grid import Grid, beat_grid
+from pipeline.estimators.path import best_path
 from pipeline.estimators.pitches import pitched_source, pitches
 from pipeline.estimators.tuning import tuning_of
 
@@ -78,7 +79,7 @@ class ChordsEstimator:
                 heard = chord_network.evidence(recording.mono(source), grid.edges_s, tuning)
                 fits += NETWORK_WEIGHT * heard
             fits[:, 1:] -= _IMPOSSIBLE * _silent(level)[:, None]
-            path = _viterbi(fits, np.array(CHANGE_COST)[grid.rank])
+            path = best_path(fits, np.array(CHANGE_COST)[grid.rank])
             sure = _certainty(fits, path) * min(duration_s / ENOUGH_S, 1.0)
             segments = _segments(grid, path, sure, bass_classes(bass), duration_s)
         return Chords(
@@ -94,23 +95,6 @@ class ChordsEstimator:
 def _silent(level: FloatCurve) -> npt.NDArray[np.bool_]:
     loud = float(np.percentile(level, 90))
     return np.asarray(level <= loud * 10 ** (SILENT_DB / 20))
-
-
-def _viterbi(fits: FloatCurve, cost: FloatCurve) -> npt.NDArray[np.intp]:
-    """The chords that fit best together, where a change to any other costs the same: intp (steps,)."""
-    steps, states = fits.shape
-    score, stay = fits[0].copy(), np.arange(states, dtype=np.int16)
-    back = np.zeros((steps, states), dtype=np.int16)
-    for step in range(1, steps):
-        best = int(score.argmax())
-        change = score[best] - cost[step]
-        back[step] = np.where(score >= change, stay, best)
-        score = np.maximum(score, change) + fits[step]
-    path = np.empty(steps, dtype=np.intp)
-    path[-1] = score.argmax()
-    for step in range(steps - 1, 0, -1):
-        path[step - 1] = back[step, path[step]]
-    return path
 
 
 def _certainty(fits: FloatCurve, path: npt.NDArray[np.intp]) -> FloatCurve:

@@ -43,7 +43,7 @@ def beat_grid(found: Mapping[str, Annotation], duration_s: float, per_beat: int)
     """
     beats = found.get("beats")
     times = np.asarray(beats.times_s if isinstance(beats, Beats) else [], dtype=np.float64)
-    downbeats = np.asarray(getattr(beats, "downbeats_s", None) or [], dtype=np.float64)
+    downbeats = np.asarray(beats.downbeats_s if isinstance(beats, Beats) else [], dtype=np.float64)
     carried = _carried_on(times, duration_s)
     parts = [carried[:-1] + np.diff(carried) * part / per_beat for part in range(per_beat)]
     inner = np.sort(np.concatenate([*parts, carried[-1:]])) if len(carried) else carried

@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.annotations import Annotation, Key, KeyCandidate, KeySegment
+from pipeline.chord_names import PITCH_CLASSES
 from pipeline.estimators.base import Recording
+from pipeline.estimators.path import best_path
 from pipeline.estimators.pitches import pitched_source
 from pipeline.estimators.tuning import BLOCK_S, CENTS, pitch_classes, tuning
 
-TONICS: Final = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+TONICS: Final = PITCH_CLASSES
 MODES: Final[tuple[Literal["major"], Literal["minor"]]] = ("major", "minor")
 
 PROFILES: Final = {
@@ -143,16 +145,7 @@ def _segments(blocks: FloatCurve, deviation: float, duration_s: float) -> list[K
     padded = np.pad(blocks, ((size // 2, size - 1 - size // 2), (0, 0)))
     chroma = [_chroma(padded[i : i + size].sum(axis=0), deviation) for i in range(len(blocks))]
     fits = np.array([_fits(one) if one.std() > 0 else np.zeros(24) for one in chroma])
-    score, back = SHARPNESS * fits[0], []
-    for fit in SHARPNESS * fits[1:]:
-        best = int(score.argmax())
-        change = score[best] - CHANGE_COST
-        back.append(np.where(score >= change, np.arange(24), best))
-        score = np.maximum(score, change) + fit
-    path = [int(score.argmax())]
-    for pointer in reversed(back):
-        path.append(int(pointer[path[-1]]))
-    keys = np.array(path[::-1])
+    keys = best_path(SHARPNESS * fits, np.full(len(fits), CHANGE_COST))
     starts = np.flatnonzero(np.diff(keys, prepend=-1)).tolist()
     return [
         KeySegment(

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.annotations import Annotation, Key, Note, Notes, PitchCurve, StemNotes
+from pipeline.chord_names import PITCH_CLASSES
 from pipeline.estimators.base import ANALYSIS_RATE, AUDIBLE_DB, Recording, energy
 from pipeline.estimators.drum_hits import MIDI, find_hits
 from pipeline.estimators.note_events import Event, find_notes, single_voice, without_overtones
@@ -36,7 +37,6 @@ _STRAY: Final = 2 ** (1.5 / 12)
 _HIT_S: Final = 0.05
 _CLEAR, _ENOUGH_HITS = 0.9, 8
 """Strength of hits that nobody doubts; and how many hits it takes to be sure at all."""
-_NAMES: Final = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 
 class NotesEstimator:
@@ -164,4 +164,4 @@ def _curve(heard: Heard, events: list[Event]) -> PitchCurve:
 
 
 def _name(midi: int) -> str:
-    return f"{_NAMES[midi % 12]}{midi // 12 - 1}"
+    return f"{PITCH_CLASSES[midi % 12]}{midi // 12 - 1}"
