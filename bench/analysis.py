@@ -25,9 +25,10 @@ from time import process_time
 import soundfile
 
 from bench.separation import ROOT
-from pipeline.annotations import Analysis, Annotation, Failed, LoudnessValues, Problem
+from pipeline.annotations import Analysis, Annotation, Failed, LoudnessValues
 from pipeline.audio import Audio
 from pipeline.config import PipelineConfig
+from pipeline.estimation import result_of
 from pipeline.estimators.base import Recording
 from pipeline.estimators.registry import ESTIMATORS
 from pipeline.run import run
@@ -73,15 +74,12 @@ def analysed(mix: Path, stems: Mapping[str, Path], cost_s: dict[str, float]) -> 
         recording = Recording(opened(mix, scratch), heard, scratch)
         for estimator in ESTIMATORS.values():
             began = process_time()
-            try:
-                found[estimator.name] = results[estimator.name] = estimator.estimate(recording, found)
-            except Exception as exc:
-                problem = Problem(code="estimator_failed", message=repr(exc))
-                print(f"{mix.stem}: {estimator.name} failed: {exc!r}", file=sys.stderr)
-                results[estimator.name] = Failed(
-                    method=estimator.method, version=estimator.version, error=problem
-                )
+            result = results[estimator.name] = result_of(estimator, recording, found)
             cost_s[estimator.name] += process_time() - began
+            if isinstance(result, Annotation):
+                found[estimator.name] = result
+            else:
+                print(f"{mix.stem}: {estimator.name} failed: {result.error.message}", file=sys.stderr)
     return Analysis.model_validate(results)
 
 

@@ -41,7 +41,7 @@ def estimate(
         # Those that it needs began before it, so they end: nobody waits for somebody who waits.
         found = {name: begun[name].result() for name in estimator.needs if name in begun}
         cancel.check()
-        return _result(
+        return result_of(
             estimator, recording, {n: one for n, one in found.items() if isinstance(one, Annotation)}
         )
 
@@ -54,7 +54,8 @@ def estimate(
     return Analysis.model_validate({name: future.result() for name, future in begun.items()})
 
 
-def _result(estimator: Estimator, recording: Recording, found: Mapping[str, Annotation]) -> Result:
+def result_of(estimator: Estimator, recording: Recording, found: Mapping[str, Annotation]) -> Result:
+    """What one estimator answers; an exception becomes a record of its failure."""
     try:
         return estimator.estimate(recording, found)
     except Exception as exc:

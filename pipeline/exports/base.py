@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from pipeline.annotations import Analysis, Annotation, Beats, Failed, Key, Notes, StemNotes, Tempo
+from pipeline.annotations import (
+    Analysis,
+    Annotation,
+    Beats,
+    Chords,
+    Failed,
+    Key,
+    Notes,
+    Sections,
+    StemNotes,
+    Tempo,
+)
 from pipeline.audio import Audio
 from pipeline.manifest import Artifact
 from pipeline.progress import CancelToken
@@ -77,12 +88,14 @@ class Material:
     @property
     def downbeats_s(self) -> list[float]:
         """Times of the beats that start a bar; empty where they are not known."""
-        return sorted(set(getattr(self.analysis.beats, "downbeats_s", None) or ()))
+        found = _answer(self.analysis.beats, Beats)
+        return sorted(set(found.downbeats_s)) if found else []
 
     @property
     def bar_beats(self) -> int | None:
         """Beats a bar, where they are known."""
-        meter = str(getattr(self.analysis.beats, "meter", None) or "").partition("/")[0]
+        found = _answer(self.analysis.beats, Beats)
+        meter = (found.meter or "" if found else "").partition("/")[0]
         return int(meter) if meter.isdigit() and int(meter) > 0 else None
 
     @property
@@ -100,12 +113,12 @@ class Material:
     @property
     def chords(self) -> list[Segment]:
         """Chords in Harte's notation; empty where there are none."""
-        return list(_segments(getattr(self.analysis, "chords", None)))
+        return list(_segments(_answer(self.analysis.chords, Chords)))
 
     @property
     def sections(self) -> list[Segment]:
         """Sections of the form; empty where there are none."""
-        return list(_segments(getattr(self.analysis, "sections", None)))
+        return list(_segments(_answer(self.analysis.sections, Sections)))
 
     @property
     def notes(self) -> dict[str, StemNotes]:
@@ -155,7 +168,7 @@ def _answer(found: Annotation | Failed | None, kind: type[_Kind]) -> _Kind | Non
     return found if isinstance(found, kind) else None
 
 
-def _segments(annotation: object) -> Iterator[Segment]:
-    for one in getattr(annotation, "segments", None) or ():
+def _segments(found: Chords | Sections | None) -> Iterator[Segment]:
+    for one in found.segments if found else ():
         if one.end_s > one.start_s:
-            yield Segment(one.start_s, one.end_s, str(one.label))
+            yield Segment(one.start_s, one.end_s, one.label)

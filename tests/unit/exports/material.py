@@ -5,12 +5,23 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from pipeline.annotations import Analysis, Beats, Note, Notes, PitchCurve, StemNotes, Tempo
+from pipeline.annotations import (
+    Analysis,
+    Beats,
+    Chords,
+    ChordSegment,
+    Note,
+    Notes,
+    PitchCurve,
+    Section,
+    Sections,
+    StemNotes,
+    Tempo,
+)
 from pipeline.audio import Audio
 from pipeline.exports.base import Material
 from pipeline.manifest import Artifact
@@ -27,13 +38,16 @@ def beats(times_s: Sequence[float], downbeats_s: Sequence[float] = (), meter: st
     return found.model_copy(update={"downbeats_s": list(downbeats_s), "meter": meter})
 
 
-def segments(*rows: tuple[float, float, str]) -> Any:
-    """Chords or sections."""
-    return SimpleNamespace(
-        segments=[SimpleNamespace(start_s=start, end_s=end, label=label) for start, end, label in rows],
-        confidence=0.8,
-        **ABOUT,
-    )
+def chords(*rows: tuple[float, float, str]) -> Chords:
+    """Chords from start to end."""
+    found = [ChordSegment(start_s=a, end_s=b, label=label, confidence=0.8) for a, b, label in rows]
+    return Chords(segments=found, confidence=0.8, chart="", **ABOUT)
+
+
+def sections(*rows: tuple[float, float, str]) -> Sections:
+    """Sections from start to end."""
+    found = [Section(start_s=a, end_s=b, label=label, name=None, confidence=0.8) for a, b, label in rows]
+    return Sections(segments=found, confidence=0.8, **ABOUT)
 
 
 def notes(**stems: Sequence[Note]) -> Notes:
@@ -66,8 +80,8 @@ def full(scratch: Path, seconds: float = 8.0, filename: str = 'song <&> "x".flac
     ).model_copy(
         update={
             "beats": beats(times, times[1::4], "4/4"),
-            "chords": segments((0.0, 4.0, "C:maj"), (4.0, seconds, "A:min7")),
-            "sections": segments((0.0, 4.0, "A"), (4.0, seconds, "B")),
+            "chords": chords((0.0, 4.0, "C:maj"), (4.0, seconds, "A:min7")),
+            "sections": sections((0.0, 4.0, "A"), (4.0, seconds, "B")),
         }
     )
     return material(scratch, found, seconds, filename)
