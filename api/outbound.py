@@ -25,7 +25,7 @@ from api.errors import (
 from api.host_names import Address, is_host_name, literal_address
 from api.outbound_transport import Destination, GuardedTransport
 from api.public_addresses import is_public, is_within
-from api.settings import Network
+from api.settings_types import Network
 
 logger = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from api.host_names import Address
-from api.settings import Network
+from api.settings_types import Network
 
 # Python's `is_global` is not asked: what it says has changed between patch releases.
 # IANA IPv4 Special-Purpose Address Registry: all that is not globally reachable; multicast; reserved.

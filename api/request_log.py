@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.problems import internal_error
 from api.security.access import route_path
 from api.security.address import client_address
-from api.settings import Network
+from api.settings_types import Network
 from api.telemetry import bound
 
 logger = structlog.get_logger(__name__)

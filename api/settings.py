@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from limits import parse_many
-from pydantic import (
-    AfterValidator,
-    AliasGenerator,
-    BeforeValidator,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import AfterValidator, AliasGenerator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from api.host_names import is_host_pattern
+from api.settings_types import (
+    Level,
+    Listed,
+    Networks,
+    OptionalRate,
+    Ports,
+    as_rate,
+    at_least,
+    switched_off,
+    visible,
+)
 from pipeline.codec.formats import choose_formats
 from pipeline.config import Limits, PipelineConfig, WeightsConfig
 from pipeline.errors import ConfigError
@@ -38,66 +39,10 @@ UNPREFIXED = frozenset(
 
 _ORIGIN: Final = re.compile(r"https?://[^/\s?#]+")
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
 
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return name.upper() if name in UNPREFIXED else f"PIPELINE_{name.upper()}"
-
-
-def _listed(value: Any) -> Any:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _switched_off(value: Any) -> Any:
-    return None if isinstance(value, str) and value.strip().lower() in {"off", "none"} else value
-
-
-def _rate(value: str) -> str:
-    try:
-        items = parse_many(value)
-    except ValueError as exc:
-        raise ValueError("should be a rate such as 10/hour, or off") from exc
-    # The parser takes 0/hour, which would refuse everybody for ever.
-    if any(item.amount < 1 for item in items):
-        raise ValueError("should allow at least one request; or off")
-    return value
-
-
-def _visible(value: SecretStr) -> SecretStr:
-    # Anything else does not survive an HTTP header.
-    if not all("!" <= c <= "~" for c in value.get_secret_value()):
-        raise ValueError("should be visible ASCII characters without blanks")
-    return value
-
-
-def _network(value: Any) -> Any:
-    try:
-        return ipaddress.ip_network(value)
-    except ValueError as exc:
-        raise ValueError(f"{value} is no address or network such as 10.0.0.0/8") from exc
-
-
-def _at_least(length: int) -> AfterValidator:
-    def check(value: SecretStr) -> SecretStr:
-        # pydantic's own message would speak of items.
-        if len(value.get_secret_value()) < length:
-            raise ValueError(f"should have at least {length} characters")
-        return value
-
-    return AfterValidator(check)
-
-
-Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], BeforeValidator(_listed)]
-Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], BeforeValidator(_listed)]
-Rate = Annotated[str, AfterValidator(_rate)]
-OptionalRate = Annotated[Rate | None, BeforeValidator(_switched_off)]
-Level = Annotated[
-    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
-    BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
-]
 
 
 class Settings(BaseSettings):
@@ -129,9 +74,9 @@ class Settings(BaseSettings):
     job_retention_days: int = Field(default=30, ge=0)
     """Days until a finished job's audio is deleted; its manifest stays. 0 keeps it for ever."""
 
-    api_key: Annotated[SecretStr, AfterValidator(_visible), _at_least(8)] | None = None
+    api_key: Annotated[SecretStr, AfterValidator(visible), at_least(8)] | None = None
     """A key with every scope. Without it one is made on the first start and shown once."""
-    secret_key: Annotated[SecretStr, AfterValidator(_visible), _at_least(32)] | None = None
+    secret_key: Annotated[SecretStr, AfterValidator(visible), at_least(32)] | None = None
     """Signs tickets and hashes keys. Without it one is made in DATA_DIR/secret. Machines that share a
     database must share it."""
 
@@ -272,8 +217,8 @@ class Settings(BaseSettings):
             method, _, path = route.strip().partition(" ")
             if not (method.isupper() and path.startswith("/") and rate.strip()):
                 raise ValueError("should read like POST /estimate=60/minute, GET /jobs=off")
-            if _switched_off(rate) is not None:
-                _rate(rate.strip())
+            if switched_off(rate) is not None:
+                as_rate(rate.strip())
         return value
 
     @field_validator("model")

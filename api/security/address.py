@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from api.settings import Network
+from api.settings_types import Network
 
 UNKNOWN = "unknown"
 """The address of who cannot be told: a socket of the file system."""

@@ -48,8 +48,14 @@ def test_the_locks_hold_what_the_project_asks_for() -> None:
 OURS = {"pipeline", "api", "ui"}
 DISTRIBUTIONS = {"dotenv": "python-dotenv"}
 """Import name -> name of the distribution, where they differ."""
-NOT_IMPORTED = {"authlib"}
-"""Streamlit imports it, for visitors of an organisation."""
+NOT_IMPORTED = {
+    "authlib",  # Streamlit imports it, for visitors of an organisation
+    "psycopg",  # SQLAlchemy imports it, for DATABASE_URL=postgresql+psycopg://…
+    "apprise",
+    "boto3",
+    "celery",
+    "cryptography",
+}
 
 
 def third_party_imports(folder: str) -> set[str]:
