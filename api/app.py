@@ -13,6 +13,7 @@ from anyio.to_thread import run_sync
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
+from api.admission_metrics import AdmissionMetrics
 from api.audit import Audit
 from api.clocks import SteadyClock
 from api.database import open_database
@@ -31,6 +32,7 @@ from api.jobs.speed_store import SpeedStore
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.supervisor import Supervisor
 from api.jobs.workers import WorkerRegister
+from api.machine_metrics import MachineMetrics
 from api.metrics import Metrics
 from api.migrate import upgrade
 from api.openapi import DocumentedApp
@@ -101,7 +103,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     defaults, register = pipeline_defaults(settings), WorkerRegister(engine)
     tickets, audit = Tickets(secret), Audit(engine, secret)
-    metrics = Metrics(engine, store, settings.data_dir)
+    metrics = Metrics(engine, store)
     admission = Admission(
         store,
         folders,
@@ -120,7 +122,12 @@ def create_app(settings: Settings) -> FastAPI:
     outbound = Outbound(settings.outbound_networks, settings.outbound_ports)
     webhook_store, webhook_secrets = WebhookStore(engine), OwnerSecrets(engine, secret)
     sender = Sender(outbound, webhook_secrets, settings.webhook_timeout_s)
-    metrics.registry.register(BacklogMetrics(webhook_store))
+    for collector in (
+        BacklogMetrics(webhook_store),
+        MachineMetrics(folders),
+        AdmissionMetrics(admission, settings.max_queued),
+    ):
+        metrics.registry.register(collector)
     services = Services(
         settings,
         defaults,
