@@ -35,6 +35,7 @@ from api.jobs.workers import WorkerRegister
 from api.machine_metrics import MachineMetrics
 from api.metrics import Metrics
 from api.migrate import upgrade
+from api.notifications.wiring import notifier_of
 from api.openapi import DocumentedApp
 from api.outbound import Outbound
 from api.routers import admin, artifacts, jobs, listening, process, service, uploads, webhooks
@@ -158,6 +159,7 @@ def create_app(settings: Settings) -> FastAPI:
         audit,
     )
     dispatcher = Dispatcher(webhook_store, sender)
+    notifier = notifier_of(settings, engine, admission, folders)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -166,6 +168,7 @@ def create_app(settings: Settings) -> FastAPI:
         supervisor.start()
         housekeeper.start()
         dispatcher.start()
+        notifier.start()
         try:
             async with anyio.create_task_group() as tasks:
                 await tasks.start(services.feed.run)
@@ -173,6 +176,7 @@ def create_app(settings: Settings) -> FastAPI:
                 tasks.cancel_scope.cancel()
         finally:
             stop.set()
+            notifier.stop()
             await run_sync(supervisor.stop)
             # After the workers: what they end while they stop is told at once.
             await run_sync(dispatcher.stop)

@@ -1,4 +1,4 @@
-"""What the machine has left, as Prometheus metrics: disks, memory, processors; and when the last backup was."""
+"""What the machine has left, as Prometheus metrics: disks, memory, processors; and the last backup."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ BACKUP_STATUS: Final = "backup-status.json"
 """File in the data folder that the backup command writes when it has succeeded:
 ``{"finished_at": seconds since 1970, "kind": "full" or "manifests", "bytes": size}``."""
 
+_FOLDERS: Final = ("data", "uploads", "outputs", "downloads", "logs")
 _GROUP: Final = Path("/sys/fs/cgroup")
 _WORKING: Final = (0, 1, 2, 5, 6, 7)
 """Fields of a line of /proc/stat that are work: user, nice, system, irq, softirq, steal; proc(5).
@@ -50,7 +52,7 @@ class MachineMetrics(Collector):
         cores, used_s = _processors(self._group)
         yield GaugeMetricFamily("audio_cpu_cores", "Processors that the service may use.", cores)
         yield CounterMetricFamily("audio_cpu_seconds", "Seconds that these processors have worked.", used_s)
-        yield from _backup(self._folders.data / BACKUP_STATUS)
+        yield from _backup(last_backup(self._folders.data))
 
     def _disks(self) -> Iterator[Metric]:
         free = GaugeMetricFamily(
@@ -59,7 +61,7 @@ class MachineMetrics(Collector):
         size = GaugeMetricFamily(
             "audio_disk_size_bytes", "Size of the disk of a folder in bytes.", labels=["folder"]
         )
-        for name in ("data", "uploads", "outputs", "downloads", "logs"):
+        for name in _FOLDERS:
             with suppress(OSError):
                 usage = shutil.disk_usage(getattr(self._folders, name))
                 # What root keeps for itself is neither free nor ours: as df counts.
@@ -82,23 +84,60 @@ def _processors(group: Path) -> tuple[float, float]:
     return cores, sum(int(fields[n]) for n in _WORKING) / os.sysconf("SC_CLK_TCK")
 
 
-def _backup(path: Path) -> Iterator[Metric]:
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A backup that succeeded.
+
+    Attributes:
+        kind: ``full`` or ``manifests``.
+        finished_at: in seconds since 1970.
+        bytes: its size.
+    """
+
+    kind: str
+    finished_at: float
+    bytes: float
+
+
+def last_backup(data: Path) -> Backup | None:
+    """What the backup command has said last.
+
+    Args:
+        data: the data folder.
+
+    Returns:
+        None where there was none, or what it has said makes no sense: the alert says so in a day.
+    """
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        kind, at, size = str(said["kind"]), float(said["finished_at"]), float(said["bytes"])
+        said = json.loads((data / BACKUP_STATUS).read_text(encoding="utf-8"))
+        found = Backup(str(said["kind"]), float(said["finished_at"]), float(said["bytes"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return  # There was none yet. A file that cannot be read is none either: the alert says so in a day.
-    if kind not in ("full", "manifests"):
+        return None
+    return found if found.kind in ("full", "manifests") else None
+
+
+def fullest_disk(folders: Folders) -> float:
+    """Share of the fullest of the folders' disks that is free; 0 where none can be asked."""
+    shares = []
+    for name in _FOLDERS:
+        with suppress(OSError):
+            usage = shutil.disk_usage(getattr(folders, name))
+            shares.append(usage.free / (usage.used + usage.free))
+    return min(shares, default=0.0)
+
+
+def _backup(backup: Backup | None) -> Iterator[Metric]:
+    if backup is None:
         return
     when = GaugeMetricFamily(
         "audio_pipeline_backup_last_success_timestamp_seconds",
         "When the last backup succeeded, in seconds since 1970.",
         labels=["kind"],
     )
-    when.add_metric([kind], at)
+    when.add_metric([backup.kind], backup.finished_at)
     yield when
-    bytes_ = GaugeMetricFamily(
+    size = GaugeMetricFamily(
         "audio_pipeline_backup_last_size_bytes", "Size of the last backup.", labels=["kind"]
     )
-    bytes_.add_metric([kind], size)
-    yield bytes_
+    size.add_metric([backup.kind], backup.bytes)
+    yield size

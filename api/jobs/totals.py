@@ -123,10 +123,16 @@ WEBHOOKS: Final = Total(
     "outcome",
     ("delivered", "retried", "failed", "disabled"),
 )
+NOTICES: Final = Total(
+    "audio_notifications",
+    "Attempts to tell operators; dropped are messages that were given up.",
+    "outcome",
+    ("sent", "retried", "dropped"),
+)
 
 TOTALS: Final = (
     PROCESSED, FAILURES, FAULTS, STAGE_FAULTS, RETRIES, ABANDONED, HANDED_BACK, SLOW_STAGES,
-    SECONDS, STAGE_SECONDS, SPEED, WAIT_SECONDS, WEBHOOKS,
+    SECONDS, STAGE_SECONDS, SPEED, WAIT_SECONDS, WEBHOOKS, NOTICES,
 )  # fmt: skip
 """Everything that is counted here."""
 

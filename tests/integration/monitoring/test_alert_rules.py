@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -23,9 +24,14 @@ TARGET = {"job": "audio-pipeline", "instance": "a"}
 FIRING = 'count by (alertname) (ALERTS{alertstate="firing"}) > bool 0'
 
 
+@functools.cache
+def groups(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load((RULES / name).read_text())["groups"]
+    return found
+
+
 def alerts() -> dict[str, dict[str, Any]]:
-    groups = yaml.safe_load((RULES / "alerts.yml").read_text())["groups"]
-    return {rule["alert"]: rule for group in groups for rule in group["rules"]}
+    return {rule["alert"]: rule for group in groups("alerts.yml") for rule in group["rules"]}
 
 
 def series(changes: dict[str, str | None], samples: int) -> list[dict[str, str]]:
@@ -60,9 +66,7 @@ def promtool(folder: Path, test: dict[str, Any]) -> str:
         "rule_files": ["recording.yml", "alerts.yml"],
         "evaluation_interval": test["interval"],
         "group_eval_order": [
-            group["name"]
-            for name in ("recording.yml", "alerts.yml")
-            for group in yaml.safe_load((RULES / name).read_text())["groups"]
+            group["name"] for name in ("recording.yml", "alerts.yml") for group in groups(name)
         ],
         "tests": [test],
     }
