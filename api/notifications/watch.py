@@ -122,7 +122,7 @@ class Watch:
         self._seen_event = last
 
     def look_at_the_day(self) -> None:
-        """Tell of the last 24 hours, once a day; if the service did not run at that time, as soon as it does."""
+        """Tell of the last 24 hours, once a day; where the service did not run then, as soon as it does."""
         if self._config.summary_minute is None:
             return
         name = "summary"
@@ -180,7 +180,8 @@ class Watch:
             job_events.c.kind == JobStatus.FAILED.value,
             job_events.c.at > at - _DAY_S,
         )
-        query = select(job_events).where(failed).order_by(job_events.c.id)
+        own = jobs.c.id == job_events.c.job_id
+        query = select(job_events, jobs.c.filename).join(jobs, own).where(failed).order_by(job_events.c.id)
         found = [_failure(row) for row in connection.execute(query)]
         wanted = [one for one in found if self._config.every_failure or one.code not in NOT_OURS]
         return wanted[:limit]
@@ -192,9 +193,9 @@ def _last_event(connection: Connection) -> int:
 
 def _failure(row: Row[Any]) -> Failure:
     error = row.data.get("error") or {}
-    return Failure(
-        row.job_id, error.get("code", "internal_error"), error.get("message", ""), row.data.get("stage")
-    )
+    # Messages name the recording, and its name is its owner's. Of a job that was erased nothing is told.
+    message = error.get("message", "").replace(row.filename, "…") if row.filename else ""
+    return Failure(row.job_id, error.get("code", "internal_error"), message, row.data.get("stage"))
 
 
 def _last_time_of_day(at: float, minute: int) -> float:
