@@ -50,6 +50,8 @@ servers() { # "a:1,b:2" as lines of an upstream
     done
 }
 
+check() { "$nginx" -t "$@" -p "$NGINX_RUN_DIR" -c "$NGINX_RUN_DIR/conf/nginx.conf" -e stderr; }
+
 loads() { # MODULE: whether it is there and was built for this nginx
     [ -r "$1" ] || return 1
     printf 'load_module %s;\npid %s/trial.pid;\nevents {}\n' "$1" "$NGINX_RUN_DIR" >"$conf/trial.conf"
@@ -104,11 +106,9 @@ configure() {
     done
 }
 
-run() { "$nginx" -p "$NGINX_RUN_DIR" -c "$NGINX_RUN_DIR/conf/nginx.conf" -e stderr "$@"; }
-
 configure
 if [ "${1:-}" = --test ]; then
-    run -t
+    check
     exit
 fi
 
@@ -121,7 +121,7 @@ follow() {
     while sleep "$TLS_CHECK_S"; do
         now=$(certificate)
         # A certificate and a key that do not belong together, half-way through a renewal, wait for the next look.
-        if [ "$now" != "$known" ] && configure && run -t -q; then
+        if [ "$now" != "$known" ] && configure && check -q; then
             known=$now
             echo "the certificate has changed: nginx reads it" >&2
             kill -HUP "$pid"
@@ -130,7 +130,7 @@ follow() {
 }
 
 [ "$LISTEN" = tls ] || echo "no certificate at $TLS_CERTIFICATE: plain HTTP, until there is one" >&2
-run -g 'daemon off;' &
+(exec "$nginx" -p "$NGINX_RUN_DIR" -c "$NGINX_RUN_DIR/conf/nginx.conf" -e stderr -g 'daemon off;') & # its own process id
 pid=$!
 follow &
 follower=$!
