@@ -8,6 +8,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,8 +53,9 @@ class Nginx:
     ) -> None:
         self.folder = folder
         self.said = folder / "nginx.log"
-        self.acme = folder / "acme"
-        self.acme.mkdir()
+        # Where root runs it its workers are nobody's, who may not look into a test's folder.
+        self.acme = Path(tempfile.mkdtemp(prefix="acme-"))
+        self.acme.chmod(0o755)
         self.key, self.chain = folder / "key.pem", folder / "chain.pem"
         self.authority = trustme.CA()
         self.tls = ssl.create_default_context()
@@ -126,3 +128,4 @@ class Nginx:
             self.process.wait(60)
             with contextlib.suppress(ProcessLookupError):  # What it pauses with may outlive it.
                 os.killpg(self.process.pid, signal.SIGKILL)
+        shutil.rmtree(self.acme, ignore_errors=True)
