@@ -13,6 +13,7 @@ from anyio.to_thread import run_sync
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
+from api.admission_metrics import AdmissionMetrics
 from api.audit import Audit
 from api.clocks import SteadyClock
 from api.database import open_database
@@ -31,8 +32,10 @@ from api.jobs.speed_store import SpeedStore
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.supervisor import Supervisor
 from api.jobs.workers import WorkerRegister
+from api.machine_metrics import MachineMetrics
 from api.metrics import Metrics
 from api.migrate import upgrade
+from api.notifications.wiring import notifier_of
 from api.openapi import DocumentedApp
 from api.outbound import Outbound
 from api.routers import admin, artifacts, jobs, listening, process, service, uploads, webhooks
@@ -101,7 +104,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     defaults, register = pipeline_defaults(settings), WorkerRegister(engine)
     tickets, audit = Tickets(secret), Audit(engine, secret)
-    metrics = Metrics(engine, store, settings.data_dir)
+    metrics = Metrics(engine, store)
     admission = Admission(
         store,
         folders,
@@ -120,7 +123,12 @@ def create_app(settings: Settings) -> FastAPI:
     outbound = Outbound(settings.outbound_networks, settings.outbound_ports)
     webhook_store, webhook_secrets = WebhookStore(engine), OwnerSecrets(engine, secret)
     sender = Sender(outbound, webhook_secrets, settings.webhook_timeout_s)
-    metrics.registry.register(BacklogMetrics(webhook_store))
+    for collector in (
+        BacklogMetrics(webhook_store),
+        MachineMetrics(folders),
+        AdmissionMetrics(admission, settings.max_queued),
+    ):
+        metrics.registry.register(collector)
     services = Services(
         settings,
         defaults,
@@ -151,6 +159,7 @@ def create_app(settings: Settings) -> FastAPI:
         audit,
     )
     dispatcher = Dispatcher(webhook_store, sender)
+    notifier = notifier_of(settings, engine, admission, folders)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -159,6 +168,7 @@ def create_app(settings: Settings) -> FastAPI:
         supervisor.start()
         housekeeper.start()
         dispatcher.start()
+        notifier.start()
         try:
             async with anyio.create_task_group() as tasks:
                 await tasks.start(services.feed.run)
@@ -166,6 +176,7 @@ def create_app(settings: Settings) -> FastAPI:
                 tasks.cancel_scope.cancel()
         finally:
             stop.set()
+            notifier.stop()
             await run_sync(supervisor.stop)
             # After the workers: what they end while they stop is told at once.
             await run_sync(dispatcher.stop)

@@ -1,4 +1,4 @@
-"""The service's command line: serve, work, submit; keys and audit."""
+"""The service's command line: serve, work, submit; keys, audit and notify."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from api import cli_audit, cli_keys
+from api import cli_audit, cli_keys, cli_notify
 from api.cli_services import told
 from api.settings import Settings
 from api.settings_load import load_settings
@@ -28,12 +28,15 @@ app = typer.Typer(
 )
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_audit.app, name="audit")
+app.add_typer(cli_notify.app, name="notify")
 
 EXIT_FAILED = 1
 
 
 def _settings(log_file: str | None) -> Settings:
     """Read the settings, and log as they say: to standard error, and to a file of this name."""
+    from api.notifications.receivers import secret_parts
+    from api.settings import told_by
     from api.telemetry import configure_logging
 
     settings = load_settings(os.environ, Path(".env"))
@@ -41,10 +44,11 @@ def _settings(log_file: str | None) -> Settings:
         with disk_errors(f"the folder {str(folder)!r}"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     hidden = (settings.api_key, settings.secret_key, settings.database_url)
+    secrets = [secret.get_secret_value() for secret in hidden if secret is not None]
     configure_logging(
         settings.logging_level,
         style=settings.log_format,
-        secrets=[secret.get_secret_value() for secret in hidden if secret is not None],
+        secrets=[*secrets, *secret_parts(told_by(settings))],
         folder=settings.logs_dir if log_file else None,
         name=log_file or "worker",
     )

@@ -10,14 +10,17 @@ from pydantic import AfterValidator, AliasGenerator, Field, SecretStr, Validatio
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from api.host_names import is_host_pattern
+from api.notifications.receivers import Receiver, receivers_of
 from api.settings_types import (
     Level,
     Listed,
     Networks,
     OptionalRate,
     Ports,
+    TimeOfDay,
     as_rate,
     at_least,
+    receivers,
     switched_off,
     visible,
 )
@@ -194,6 +197,17 @@ class Settings(BaseSettings):
     webhook_log_days: int = Field(default=30, ge=1)
     """Days for which it is kept what became of webhooks."""
 
+    notify_urls: Annotated[SecretStr, AfterValidator(receivers)] | None = None
+    """Who is told of failed jobs, of a service that takes no work, and daily of how it went: apprise's URLs
+    (mailto://, slack://, pagerduty://, json:// …), commas or blanks between them. One after
+    failures|summary|admission= hears of those alone."""
+    notify_failures: Literal["service", "all"] = "service"
+    """all: also of jobs whose recording is no audio, or broken."""
+    notify_interval_s: float = Field(default=900.0, ge=10, allow_inf_nan=False)
+    """Seconds from one message about failed jobs to the next: all that fail meanwhile are in one."""
+    notify_summary_at: TimeOfDay = "07:00"
+    """Time of day, UTC, of the daily summary; off: there is none."""
+
     log_format: Literal["json", "console"] = "json"
     """json: one object a line. console: for people at a terminal."""
 
@@ -264,6 +278,11 @@ class Settings(BaseSettings):
     def max_file_bytes(self) -> int:
         """Size of the largest recording accepted."""
         return self.max_file_size_mb * MIB
+
+
+def told_by(settings: Settings) -> tuple[Receiver, ...]:
+    """Who is told of what happens to the service."""
+    return () if settings.notify_urls is None else receivers_of(settings.notify_urls.get_secret_value())
 
 
 def pipeline_defaults(settings: Settings) -> PipelineConfig:

@@ -32,7 +32,10 @@ _SECRET_TEXTS = (
 _LONGEST = 20_000
 _FILE_BYTES = 20 << 20
 _FILES_KEPT = 5
-_QUIET = ("uvicorn.access", "httpx2", "httpcore2", "multipart", "python_multipart", "alembic", "numba")
+_QUIET = (
+    "uvicorn.access", "httpx2", "httpcore2", "multipart", "python_multipart", "alembic", "numba", "urllib3",
+    "apprise", "mail.log",
+)  # fmt: skip
 
 
 def configure_logging(
@@ -61,6 +64,8 @@ def configure_logging(
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         structlog.processors.StackInfoRenderer(),
     ]
+    # What a line of the standard library is about is in its `extra`; uvicorn repeats itself there in colours.
+    of_others = [*shared, structlog.stdlib.ExtraAdder(), _in_black_and_white]
     hide = Redactor(secrets)
     as_json: list[Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -94,7 +99,7 @@ def configure_logging(
         old.close()
     for handler, processors in handlers:
         handler.setFormatter(
-            structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=processors)
+            structlog.stdlib.ProcessorFormatter(foreign_pre_chain=of_others, processors=processors)
         )
         root.addHandler(handler)
     root.setLevel(level)
@@ -171,6 +176,13 @@ def one_line(text: str) -> str:
         c if c.isprintable() or unicodedata.category(c) == "Zs" else repr(c)[1:-1].replace("\\\\", "\\")
         for c in text
     )
+
+
+def _in_black_and_white(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    event.pop("color_message", None)
+    return event
 
 
 def _one_line_each(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from api.app import bare_app
 from pipeline import errors
 from pipeline.manifest import Manifest
+from scripts.dashboard_panels import DASHBOARDS
+from scripts.dashboards import render
 from scripts.settings_docs import env_example, settings_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,6 +74,10 @@ DOCUMENTS = {
     "docs/openapi.json": openapi_document,
     "docs/settings.md": settings_page,
     ".env.example": env_example,
+    **{
+        f"deploy/monitoring/grafana/dashboards/{name}.json": partial(render, dashboard)
+        for name, dashboard in DASHBOARDS.items()
+    },
 }
 """Path below the repository's root -> what makes its text."""
 

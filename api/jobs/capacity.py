@@ -16,6 +16,7 @@ from pipeline.stems import MINUS
 from pipeline.weights.registry import HPSS, ModelSpec, get_model_spec
 
 _GIB: Final = 1 << 30
+_GROUP: Final = Path("/sys/fs/cgroup")
 USUAL_RATE: Final = 44100
 """Hz of most recordings, and at which the networks work, so that a checkpoint holds it."""
 _FLAC_SHARE: Final = 0.8
@@ -138,11 +139,13 @@ def own_memory() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def available_memory() -> int:
-    """Bytes of memory that may still be used, by the machine and the control group."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-    available = int(fields["MemAvailable"].split()[0]) << 10
-    group = Path("/sys/fs/cgroup")
+def available_memory(group: Path = _GROUP) -> int:
+    """Bytes of memory that may still be used, by the machine and the control group.
+
+    Args:
+        group: of the control group, version 2.
+    """
+    available = _memory_of_the_machine("MemAvailable")
     with suppress(OSError, ValueError):
         limit = int((group / "memory.max").read_text())
         used = int((group / "memory.current").read_text())
@@ -150,3 +153,20 @@ def available_memory() -> int:
         stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
         available = min(available, limit - used + int(stat.get("inactive_file", 0)))
     return available
+
+
+def memory_size(group: Path = _GROUP) -> int:
+    """Bytes of memory that there are, by the machine and the control group.
+
+    Args:
+        group: of the control group, version 2.
+    """
+    size = _memory_of_the_machine("MemTotal")
+    with suppress(OSError, ValueError):
+        size = min(size, int((group / "memory.max").read_text()))
+    return size
+
+
+def _memory_of_the_machine(name: str) -> int:
+    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(fields[name].split()[0]) << 10

@@ -151,6 +151,8 @@ def attempt(
     expected_s = _expected_s(speeds, config.pipeline, claim.job)
     with Heartbeat(store, claim, config, stop, pulse=pulse, expected_s=expected_s) as heartbeat:
         made = _make(folders, config, claim, heartbeat, warm)
+        if isinstance(made, JobError):
+            heartbeat.check()  # However fast it failed, the store is told in which stage.
     outcome = _tell(store, claim, heartbeat, made)
     if speeds is not None and isinstance(made, Manifest) and outcome is Outcome.SUCCEEDED:
         _learn(speeds, job_config(config.pipeline, claim.job.options), made, heartbeat.progress)
