@@ -35,6 +35,7 @@ from api.metrics import Metrics
 from api.migrate import upgrade
 from api.openapi import DocumentedApp
 from api.outbound import Outbound
+from api.queue.open import open_queue
 from api.routers import admin, artifacts, jobs, listening, process, service, uploads, webhooks
 from api.security.keys import KeyStore
 from api.security.secret import load_secret
@@ -80,6 +81,23 @@ def prepare(settings: Settings, *, create: bool = True) -> tuple[Engine, Folders
     return engine, folders
 
 
+def supervisor_of(settings: Settings, *, bells: bool = False, count: int | None = None) -> Supervisor:
+    """What keeps the workers of a machine alive, not yet started.
+
+    Args:
+        settings: how many there are, and how patient it is with them.
+        bells: whether they rest until they are told to look.
+        count: how many; None: as the settings say.
+    """
+    return Supervisor(
+        [sys.executable, "-m", "api", "worker"],
+        settings.workers if count is None else count,
+        grace_s=settings.grace_s + 5,
+        silent_s=settings.worker_silence_s,
+        bells=bells,
+    )
+
+
 def create_app(settings: Settings) -> FastAPI:
     """Make the application. Its workers start and stop with it.
 
@@ -93,15 +111,13 @@ def create_app(settings: Settings) -> FastAPI:
     api_key = settings.api_key.get_secret_value() if settings.api_key else None
     first_key = keys.bootstrap(api_key)
     store = SqlJobStore(engine)
-    supervisor = Supervisor(
-        [sys.executable, "-m", "api", "worker"],
-        settings.workers,
-        grace_s=settings.grace_s + 5,
-        silent_s=settings.worker_silence_s,
-    )
+    celery = settings.job_queue == "celery"
+    # By Celery, workers are processes of their own: `python -m api worker`.
+    supervisor = supervisor_of(settings, count=0 if celery else None)
     defaults, register = pipeline_defaults(settings), WorkerRegister(engine)
     tickets, audit = Tickets(secret), Audit(engine, secret)
     metrics = Metrics(engine, store, settings.data_dir)
+    queue = open_queue(settings, store, metrics.registry)
     admission = Admission(
         store,
         folders,
@@ -126,6 +142,7 @@ def create_app(settings: Settings) -> FastAPI:
         defaults,
         folders,
         store,
+        queue,
         Feed(store),
         Outlook(store, SpeedStore(engine), register, defaults, settings.workers),
         Listening(
@@ -159,6 +176,7 @@ def create_app(settings: Settings) -> FastAPI:
         supervisor.start()
         housekeeper.start()
         dispatcher.start()
+        queue.start(engine)
         try:
             async with anyio.create_task_group() as tasks:
                 await tasks.start(services.feed.run)
@@ -169,6 +187,7 @@ def create_app(settings: Settings) -> FastAPI:
             await run_sync(supervisor.stop)
             # After the workers: what they end while they stop is told at once.
             await run_sync(dispatcher.stop)
+            await run_sync(queue.close)
             await run_sync(services.listening.close)
             await run_sync(housekeeper.join)
             engine.dispose()

@@ -6,7 +6,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, AliasGenerator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasGenerator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from api.host_names import is_host_pattern
@@ -18,6 +26,8 @@ from api.settings_types import (
     Ports,
     as_rate,
     at_least,
+    is_broker_url,
+    listed,
     switched_off,
     visible,
 )
@@ -32,7 +42,7 @@ UNPREFIXED = frozenset(
     [
         "device", "api_host", "api_port", "logging_level", "max_file_size_mb", "job_retention_days",
         "api_key", "secret_key", "data_dir", "uploads_dir", "outputs_dir", "downloads_dir", "logs_dir",
-        "database_url", "weights_dir", "weights_mirror", "weights_offline",
+        "database_url", "job_queue", "weights_dir", "weights_mirror", "weights_offline",
     ]
 )  # fmt: skip
 """Settings whose variable is their name in capitals; all others begin with ``PIPELINE_``."""
@@ -117,6 +127,22 @@ class Settings(BaseSettings):
 
     workers: int = Field(default=1, ge=0, le=64)
     """Jobs that run at the same time, each in a process of its own. 0: none here."""
+    job_queue: Literal["local", "celery"] = "local"
+    """local: workers look for jobs by themselves. celery: they are told by Redis, on any number of machines;
+    needs PostgreSQL. See docs/SCALING.md."""
+    broker_url: Annotated[SecretStr, AfterValidator(is_broker_url)] | None = None
+    """Redis that carries the messages of JOB_QUEUE=celery: redis://host:6379/0, or rediss://… for TLS."""
+    queues: Annotated[tuple[Literal["cpu", "gpu", "priority"], ...], BeforeValidator(listed)] = Field(
+        default=("cpu", "gpu", "priority"), min_length=1
+    )
+    """Kinds of jobs, comma-separated, that the workers of this machine are told of. Whatever nobody was told
+    of is found by any worker a little later."""
+    gpu_from_s: float = Field(default=1200.0, ge=0, allow_inf_nan=False)
+    """Seconds of audio, times the networks of its model, from which a job is one for a GPU."""
+    poll_s: float = Field(default=0.0, ge=0, le=600, allow_inf_nan=False)
+    """Seconds from one look for jobs to the next. 0: 0.25 with JOB_QUEUE=local, 5 with celery."""
+    worker_memory_mb: int = Field(default=0, ge=0)
+    """MB of memory beyond which a worker is replaced between two jobs. 0: never."""
     max_queued: int = Field(default=100, ge=1)
     """Jobs that may wait; more are answered 503."""
     lease_s: float = Field(default=30.0, ge=3, allow_inf_nan=False)

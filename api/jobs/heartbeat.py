@@ -27,6 +27,9 @@ EXIT_HUNG = 70
 EXIT_STARVED = 71
 """Exit status of a worker that cannot have a thread: EX_OSERR."""
 
+EXIT_RECYCLED = 75
+"""Exit status of a worker that has grown too large and ends between two jobs: EX_TEMPFAIL."""
+
 FROZEN_S = 5.0
 """A thread that wakes so much too late was not kept waiting: its process was stopped (SIGSTOP, a paused
 container), and the job did nothing meanwhile. That time counts for no limit."""

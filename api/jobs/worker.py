@@ -61,6 +61,7 @@ def work(
     pulse: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = monotonic,
     speeds: SpeedStore | None = None,
+    rest: Callable[[float], object] | None = None,
 ) -> None:
     """Run jobs until told to stop.
 
@@ -76,8 +77,10 @@ def work(
         pulse: called again and again, also while a job runs: see `api.jobs.pulse`.
         clock: monotonic seconds.
         speeds: told how fast jobs went, and asked how fast the next will go.
+        rest: waits for so many seconds at most when there was nothing to do; None: until told to stop.
     """
     warm = warm or WarmModel()
+    rest = rest or stop.wait
     tidied = False
     idle_since = clock()
     while not stop.is_set():
@@ -94,7 +97,7 @@ def work(
                         "the model is idle and goes", extra={"action": "model_dropped", "model": warm.name}
                     )
                     warm.drop()
-                stop.wait(config.poll_s)
+                rest(config.poll_s)
                 continue
             busy(claim.job.id)
             try:

@@ -159,6 +159,7 @@ def retry_job(job: OwnJob, services: ServicesDep) -> JobBody:
         raise Conflict(
             f"The job {job.id} is {job.status.value}.", "Only failed or cancelled jobs are retried."
         )
+    services.queue.wake(queued)
     return job_body(queued, services.store, services.outlook)
 
 

@@ -184,6 +184,7 @@ def _accept(
     except BaseException:
         shutil.rmtree(services.folders.upload(job.id), ignore_errors=True)
         raise
+    services.queue.wake(job)
     return _Accepted(job.id, repeated=False)
 
 

@@ -53,7 +53,6 @@ NOT_IMPORTED = {
     "psycopg",  # SQLAlchemy imports it, for DATABASE_URL=postgresql+psycopg://…
     "apprise",
     "boto3",
-    "celery",
     "cryptography",
 }
 
