@@ -19,6 +19,7 @@ from api.database import open_database
 from api.dependencies import Services
 from api.guards import install_guards
 from api.ingest import ingest_rules
+from api.jobs import result_cache
 from api.jobs.admission import Admission
 from api.jobs.feed import Feed
 from api.jobs.folders import Folders
@@ -27,10 +28,12 @@ from api.jobs.idempotency import IdempotencyStore
 from api.jobs.likeness import Sounds
 from api.jobs.listening import Listening
 from api.jobs.outlook import Outlook
+from api.jobs.shared import Shared
 from api.jobs.speed_store import SpeedStore
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.supervisor import Supervisor
 from api.jobs.workers import WorkerRegister
+from api.leadership import Leadership
 from api.metrics import Metrics
 from api.migrate import upgrade
 from api.openapi import DocumentedApp
@@ -42,6 +45,7 @@ from api.security.secret import load_secret
 from api.security.tickets import Tickets
 from api.settings import MIB, Settings, pipeline_defaults
 from api.sources import Sources
+from api.storage.open import open_storage
 from api.transactions import check_pages
 from api.uploads.receiving import Receiver
 from api.uploads.store import Uploads
@@ -54,13 +58,15 @@ from pipeline.software import VERSION
 
 
 def folders_of(settings: Settings) -> Folders:
-    """The folders that the settings name."""
+    """The folders that the settings name, and the storage behind them."""
+    storage = open_storage(settings)
     return Folders(
         settings.data_dir,
         settings.uploads_dir,
         settings.outputs_dir,
         settings.downloads_dir,
         settings.logs_dir,
+        None if storage is None else Shared(storage),
     )
 
 
@@ -172,7 +178,8 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         stop = threading.Event()
-        housekeeper = threading.Thread(target=_keep_house, args=(services, stop), name="housekeeping")
+        given = (services, Leadership(engine, "housekeeping"), stop)
+        housekeeper = threading.Thread(target=_keep_house, args=given, name="housekeeping")
         supervisor.start()
         housekeeper.start()
         dispatcher.start()
@@ -228,7 +235,7 @@ def bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | 
 _SUMMARY = "A recording in; stems, a musical analysis and an auditable manifest out."
 
 
-def _keep_house(services: Services, stop: threading.Event) -> None:
+def _keep_house(services: Services, leadership: Leadership, stop: threading.Event) -> None:
     settings = services.settings
     days = settings.job_retention_days
     retention = timedelta(days=days) if days else None
@@ -250,4 +257,13 @@ def _keep_house(services: Services, stop: threading.Event) -> None:
     def forget_deliveries() -> None:
         services.webhooks.forget(clock.now() - timedelta(days=settings.webhook_log_days))
 
-    keep_house([sweep_jobs, sweep_uploads, forget_deliveries], stop)
+    def sweep_copies() -> None:
+        result_cache.prune(services.folders, settings.storage_cache_mb * MIB)
+
+    def sweep_storage() -> None:
+        # What lies on this machine is this machine's to sweep; what all share, one does.
+        if leadership.leads():
+            result_cache.sweep_shared(services.store, services.folders, clock.now())
+
+    with leadership:
+        keep_house([sweep_jobs, sweep_uploads, forget_deliveries, sweep_copies, sweep_storage], stop)

@@ -95,6 +95,7 @@ def _config(settings: Settings, usual_poll_s: float) -> WorkerConfig:
         job_timeout_s=settings.job_timeout_s,
         job_timeout_factor=settings.job_timeout_factor,
         separation_cache_bytes=settings.separation_cache_mb * MIB,
+        result_cache_bytes=settings.storage_cache_mb * MIB,
     )
 
 

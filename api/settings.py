@@ -42,11 +42,12 @@ UNPREFIXED = frozenset(
     [
         "device", "api_host", "api_port", "logging_level", "max_file_size_mb", "job_retention_days",
         "api_key", "secret_key", "data_dir", "uploads_dir", "outputs_dir", "downloads_dir", "logs_dir",
-        "database_url", "job_queue", "weights_dir", "weights_mirror", "weights_offline",
+        "database_url", "job_queue", "storage", "weights_dir", "weights_mirror", "weights_offline",
     ]
 )  # fmt: skip
 """Settings whose variable is their name in capitals; all others begin with ``PIPELINE_``."""
 
+_BUCKET: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?")
 _ORIGIN: Final = re.compile(r"https?://[^/\s?#]+")
 
 
@@ -104,6 +105,19 @@ class Settings(BaseSettings):
         default_factory=lambda data: SecretStr(f"sqlite:///{data['data_dir'] / 'pipeline.db'}")
     )
     """SQLAlchemy's URL of the database; SQLite in DATA_DIR unless set."""
+
+    storage: str | None = Field(default=None, min_length=1)
+    """Where recordings and results are kept for all machines: s3://bucket/prefix, or a folder on a volume
+    that all mount. UPLOADS_DIR and OUTPUTS_DIR then hold copies. Unset: they are all there is."""
+    storage_endpoint: str | None = Field(default=None, pattern=r"^https?://[^/\s]+(:\d+)?/?$")
+    """URL of a service that speaks like S3; AWS unless set. Credentials are found as by every AWS program."""
+    storage_encryption: str = Field(default="", pattern=r"^(AES256|aws:kms(:[^\s]+)?)?$")
+    """How S3 encrypts: AES256, aws:kms or aws:kms:<key id>. As the bucket says unless set."""
+    storage_downloads: Literal["proxy", "redirect"] = "proxy"
+    """proxy: files of results go through the API. redirect: it sends browsers to S3, by an address that works
+    for PIPELINE_TICKET_S."""
+    storage_cache_mb: int = Field(default=10240, ge=0)
+    """MB of copies of results that stay here when STORAGE is set. Those used longest ago go first."""
 
     weights_dir: Path | None = None
     """Folder where weights are kept; the user's cache folder unless set."""
@@ -262,6 +276,13 @@ class Settings(BaseSettings):
             choose_formats(value)
         except ConfigError as exc:
             raise ValueError(f"{exc.message} {exc.hint}".removesuffix(".")) from exc
+        return value
+
+    @field_validator("storage")
+    @classmethod
+    def _is_storage(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value and not _BUCKET.fullmatch(value):
+            raise ValueError("should be s3://bucket/prefix, or a folder")
         return value
 
     @field_validator("cors_origins")

@@ -96,6 +96,7 @@ class Cluster:
             "JOB_QUEUE": "celery",
             "SECRET_KEY": SECRET,
             "PIPELINE_GRACE_S": "5",
+            "PIPELINE_LEASE_S": "3",
             **self.settings,
         }
 

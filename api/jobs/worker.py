@@ -11,6 +11,7 @@ from contextlib import suppress
 from enum import StrEnum
 from time import monotonic
 
+from api.jobs import result_cache
 from api.jobs.folders import Folders
 from api.jobs.heartbeat import Heartbeat, Stop, WorkerConfig
 from api.jobs.intake import job_config
@@ -159,6 +160,7 @@ def attempt(
         _learn(speeds, job_config(config.pipeline, claim.job.options), made, heartbeat.progress)
     settle(store, folders, claim.job.id)
     prune(folders, config.separation_cache_bytes)
+    result_cache.prune(folders, config.result_cache_bytes)
     said |= {"outcome": outcome.value, "seconds": round(monotonic() - start, 3)}
     log.info("attempt ended", extra={"action": "attempt_ended", **said})
     return outcome
@@ -181,7 +183,7 @@ def _make(
         remove_abandoned(folders, job.id)
         with AttemptFolder(folders, job.id, claim.fence) as folder:
             manifest = run(
-                folders.input(job),
+                folders.fetched_input(job),
                 folder.path,
                 job_config(config.pipeline, job.options),
                 job_id=job.id,
@@ -261,12 +263,15 @@ def settle(store: JobStore, folders: Folders, job_id: str) -> None:
     if job is not None and not job.status.final:
         return
     remove_abandoned(folders, job_id)
+    result_cache.drop_input(folders, job_id)
     if job is not None and job.status is JobStatus.SUCCEEDED:
         keep(folders, job)
     for checkpoint in folders.checkpoints_of(job_id):
         checkpoint.unlink(missing_ok=True)
     if job is not None and job.status in {JobStatus.FAILED, JobStatus.CANCELLED}:
         shutil.rmtree(folders.result(job_id), ignore_errors=True)
+        if folders.shared is not None:
+            folders.shared.forget_result(job_id)
 
 
 def tidy(store: JobStore, folders: Folders) -> None:
