@@ -122,7 +122,7 @@ class Watch:
         self._seen_event = last
 
     def look_at_the_day(self) -> None:
-        """Tell of the last 24 hours, once a day; if the service did not run at that time, as soon as it does."""
+        """Tell of the last 24 hours, once a day; where the service did not run then, as soon as it does."""
         if self._config.summary_minute is None:
             return
         name = "summary"

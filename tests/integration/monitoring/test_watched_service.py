@@ -1,4 +1,4 @@
-"""The real service, watched by the real Prometheus: its metrics, every panel of the dashboards, its log lines."""
+"""The real service, watched by the real Prometheus: metrics, every panel of the dashboards, log lines."""
 
 from __future__ import annotations
 
