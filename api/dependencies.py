@@ -22,6 +22,7 @@ from api.jobs.store import JobStore
 from api.jobs.workers import WorkerRegister
 from api.metrics import Metrics
 from api.outbound import Outbound
+from api.queue.open import Queue
 from api.security.keys import KeyStore
 from api.security.principal import Principal, Scope
 from api.security.tickets import Tickets
@@ -43,6 +44,7 @@ class Services:
     defaults: PipelineConfig
     folders: Folders
     store: JobStore
+    queue: Queue
     feed: Feed
     outlook: Outlook
     listening: Listening

