@@ -43,7 +43,7 @@ class Program:
     def __enter__(self) -> Program:
         with (self.folder / "said.log").open("ab") as said:
             self._process = subprocess.Popen(self._command, cwd=self.folder, stdout=said, stderr=said)
-        awaited(self._is_ready, f"the start of {self._command[0]}")
+        awaited(self._is_ready, f"the start of {self._command}")
         return self
 
     def __exit__(
@@ -74,6 +74,7 @@ class Prometheus(Program):
         target: address of the service.
         key: with which it is asked.
         alertmanager: its address; None: there is none.
+        site: URL that is probed from outside, and the address of the blackbox exporter; None: nothing is.
         faster: by how much the durations in the rules are divided, `for` and ranges alike, so that a test
             need not last as long as a night; a range is never less than 5 s.
         change: what else is to be changed in prometheus.yml.
@@ -86,6 +87,7 @@ class Prometheus(Program):
         key: str,
         *,
         alertmanager: str | None = None,
+        site: tuple[str, str] | None = None,
         faster: float = 1.0,
         change: Change | None = None,
     ) -> None:
@@ -95,6 +97,13 @@ class Prometheus(Program):
         jobs = {job["job_name"]: job for job in config["scrape_configs"]}
         jobs["audio-pipeline"]["static_configs"] = [{"targets": [target]}]
         config["scrape_configs"] = [jobs["audio-pipeline"]]
+        if site is not None:
+            outside = jobs["audio-pipeline-site"]
+            outside["scrape_interval"] = "1s"
+            outside["scrape_timeout"] = "1s"
+            outside["static_configs"] = [{"targets": [site[0]]}]
+            outside["relabel_configs"][-1]["replacement"] = site[1]
+            config["scrape_configs"].append(outside)
         managers = [] if alertmanager is None else [{"static_configs": [{"targets": [alertmanager]}]}]
         config["alerting"]["alertmanagers"] = managers
         if change is not None:
@@ -125,6 +134,24 @@ class Prometheus(Program):
         """Names of the alerts that fire."""
         alerts = self.get("/api/v1/alerts")["data"]["alerts"]
         return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
+
+
+class Blackbox(Program):
+    """The blackbox exporter with our modules.
+
+    Args:
+        folder: where it may write.
+        authority: file with the certificates that it trusts.
+    """
+
+    def __init__(self, folder: Path, authority: Path) -> None:
+        folder.mkdir()
+        command = [
+            "prometheus-blackbox-exporter",
+            f"--config.file={MONITORING / 'blackbox' / 'blackbox.yml'}",
+            "--web.listen-address={address}",
+        ]
+        super().__init__(folder, ["env", f"SSL_CERT_FILE={authority}", *command], "/-/healthy")
 
 
 class Alertmanager(Program):

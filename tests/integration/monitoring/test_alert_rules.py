@@ -79,11 +79,21 @@ def promtool(folder: Path, test: dict[str, Any]) -> str:
     return said if done.returncode else ""
 
 
+def test_promtool_finds_nothing_wrong() -> None:
+    files = [str(path) for path in sorted(RULES.glob("*.yml"))]
+    done = subprocess.run(
+        ["promtool", "check", "rules", "--lint=all", *files], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.slow  # A second each: an hour with fifty rules.
 @pytest.mark.parametrize("scene", QUIET, ids=lambda scene: scene.what)
 def test_nothing_fires_for(scene: Scene, tmp_path: Path) -> None:
     assert promtool(tmp_path, played(scene)) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", LOUD, ids=lambda scene: scene.what)
 def test_what_should_fires_and_nothing_else_when(scene: Scene, tmp_path: Path) -> None:
     assert promtool(tmp_path, played(scene)) == ""

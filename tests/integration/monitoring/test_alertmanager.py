@@ -139,6 +139,7 @@ def test_with_the_service_gone_nothing_that_follows_from_it_is_told(
     assert not mail.mails
 
 
+@pytest.mark.slow
 def test_prometheus_tells_alertmanager_and_that_the_people_when_the_service_is_gone(
     tmp_path: Path, stack: ExitStack, http: HttpSink, mail: MailSink
 ) -> None:
