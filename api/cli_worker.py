@@ -40,7 +40,8 @@ def worker(
         # What the API answers in milliseconds goes before what takes minutes.
         os.nice(WORKER_NICENESS)
     with told():
-        settings = service_settings(None)  # Standard error is the supervisor's.
+        # Besides standard error, which is the supervisor's, a file of its own: processes must not share one.
+        settings = service_settings(f"worker-{socket.gethostname()}-{os.getpid()}")
         if parent is None and settings.job_queue == "celery":
             _serve_messages(settings)
         else:

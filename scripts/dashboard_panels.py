@@ -6,9 +6,10 @@ from typing import Final
 
 from scripts.dashboards import Dashboard, Panel, Query
 
-_NOISE: Final = 'route!~"/metrics|/health|/livez|/readyz"'
+_NOISE: Final = 'route!~".* /(metrics|health|livez|readyz)"'
 _STREAMS: Final = (
-    'route!~"/metrics|/health|/livez|/readyz|.*/events|/process|/uploads.*|.*/archive|.*/artifacts.*"'
+    'route!~".* /(metrics|health|livez|readyz|process|uploads.*|'
+    '.*/(events|archive|(stems|artifacts|audio)/.*))"'
 )
 
 
@@ -225,7 +226,7 @@ CAPACITY: Final = Dashboard(
     "now-2d",
 )
 
-_LOOKS: Final = 'method="GET", route=~"/jobs|/jobs/{job_id}"'
+_LOOKS: Final = 'route=~"GET /jobs(/.job_id.)?"'
 _BURNT: Final = "audio:sli_errors:ratio_rate3d / on (sli) group_left () audio:slo_budget:ratio"
 
 SLO: Final = Dashboard(

@@ -16,7 +16,7 @@ _BETWEEN: Final = re.compile(rf"[\s,]+(?={_BEGINS})")
 _FORM: Final = re.compile(r"(?:(?P<kinds>[a-z]+(?:\|[a-z]+)*)=)?(?P<url>[a-z][a-z0-9+.-]*://\S+)")
 _PARTS: Final = re.compile(r"[/:@?&=,]+")
 _SECRET_LENGTH: Final = 6
-"""A part of a URL of so many characters is hidden wherever it shows; shorter ones are ports and the like."""
+"""A part of a URL of so many characters is hidden wherever it shows up; shorter ones are ports and such."""
 
 
 @dataclass(frozen=True, slots=True)

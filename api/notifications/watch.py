@@ -180,7 +180,8 @@ class Watch:
             job_events.c.kind == JobStatus.FAILED.value,
             job_events.c.at > at - _DAY_S,
         )
-        query = select(job_events).where(failed).order_by(job_events.c.id)
+        own = jobs.c.id == job_events.c.job_id
+        query = select(job_events, jobs.c.filename).join(jobs, own).where(failed).order_by(job_events.c.id)
         found = [_failure(row) for row in connection.execute(query)]
         wanted = [one for one in found if self._config.every_failure or one.code not in NOT_OURS]
         return wanted[:limit]
@@ -192,9 +193,9 @@ def _last_event(connection: Connection) -> int:
 
 def _failure(row: Row[Any]) -> Failure:
     error = row.data.get("error") or {}
-    return Failure(
-        row.job_id, error.get("code", "internal_error"), error.get("message", ""), row.data.get("stage")
-    )
+    # Messages name the recording, and its name is its owner's. Of a job that was erased nothing is told.
+    message = error.get("message", "").replace(row.filename, "…") if row.filename else ""
+    return Failure(row.job_id, error.get("code", "internal_error"), message, row.data.get("stage"))
 
 
 def _last_time_of_day(at: float, minute: int) -> float:

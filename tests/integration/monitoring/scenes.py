@@ -55,8 +55,8 @@ HEALTHY: dict[str, Values] = {
     "audio_cpu_cores{}": steady(2),
     "audio_cpu_seconds_total{}": rising(6),
     'audio_pipeline_backup_last_success_timestamp_seconds{kind="full"}': steady(0),
-    'http_request_seconds_count{route="/jobs",status="200"}': rising(10),
-    'http_request_seconds_count{route="/readyz",status="200"}': rising(12),
+    'http_request_seconds_count{route="GET /jobs",status="200"}': rising(10),
+    'http_request_seconds_count{route="GET /readyz",status="200"}': rising(12),
     'audio_notifications_total{outcome="dropped"}': steady(0),
     'probe_success{job="audio-pipeline-site",instance="https://audio.example.org"}': steady(1),
     'probe_ssl_earliest_cert_expiry{job="audio-pipeline-site",instance="https://audio.example.org"}': steady(
@@ -77,8 +77,8 @@ SITE, CERTIFICATE = (name for name in HEALTHY if name.startswith("probe_"))
 DROPPED = 'audio_notifications_total{outcome="dropped"}'
 NO_MEMORY = 'audio_admission_closed{reason="memory_reserve"}'
 DRAINING = 'audio_admission_closed{reason="draining"}'
-REFUSED = 'http_request_seconds_count{route="/jobs",status="503"}'
-NOT_READY = 'http_request_seconds_count{route="/readyz",status="503"}'
+REFUSED = 'http_request_seconds_count{route="GET /jobs",status="503"}'
+NOT_READY = 'http_request_seconds_count{route="GET /readyz",status="503"}'
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ QUIET: list[Scene] = [
             "audio_cpu_seconds_total{}": rising(119.9),
             "audio_workers_busy{}": steady(1),
             "audio_memory_available_bytes{}": steady(1 * GIB),
-            'http_request_seconds_count{route="/jobs",status="200"}': rising(300),
+            'http_request_seconds_count{route="GET /jobs",status="200"}': rising(300),
         },
     ),
     Scene(
@@ -137,6 +137,9 @@ QUIET: list[Scene] = [
         "four requests of few that met an error",
         60,
         NOTHING,
-        {'http_request_seconds_count{route="/jobs",status="200"}': rising(0.1), REFUSED: f"0+0x55 4+0{END}"},
+        {
+            'http_request_seconds_count{route="GET /jobs",status="200"}': rising(0.1),
+            REFUSED: f"0+0x55 4+0{END}",
+        },
     ),
 ]
