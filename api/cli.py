@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from api import cli_audit, cli_keys
+from api.cli_migrate import migrate
 from api.cli_services import told
 from api.settings import Settings
 from api.settings_load import load_settings
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_audit.app, name="audit")
+app.command()(migrate)
 
 EXIT_FAILED = 1
 
