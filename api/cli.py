@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from api import cli_audit, cli_keys, cli_notify, cli_worker
+from api.cli_migrate import migrate
 from api.cli_services import service_settings, told
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_notify.app, name="notify")
+app.command()(migrate)
 
 EXIT_FAILED = 1
 
