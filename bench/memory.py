@@ -2,11 +2,10 @@
 
     python -m bench.memory [--minutes 5,180] [--precision fast] [--every 10] [--trace FILE]
 
-A whole job: file in; four stems as FLAC, every estimator, a checkpoint and the manifest out, by a process whose
-model has separated a short piece before. Beside it the kernel is asked every few seconds for the most that the
-process held since it was asked last, so no peak falls between two looks: resident memory, and of it what is
-private, without the pages of scratch files that happen to be in memory. The scratch files take 1.9 MB of disk a
-second of stereo.
+A whole job: file in; four stems as FLAC, every estimator, a checkpoint and the manifest out, by a process
+whose model has separated a short piece before. Every few seconds the kernel is asked for the most that the
+process held since it was asked last, so no peak falls between two looks: resident memory; and of it what is
+private, without the pages of files that happen to be in memory. A second of stereo takes 3.4 MB of disk.
 """
 
 from __future__ import annotations
