@@ -1,6 +1,6 @@
 """How much memory a job holds from its start to its end: a trace, at each of several lengths.
 
-    python -m bench.memory [--minutes 5,180] [--precision fast] [--every 10] [--trace FILE]
+    python -m bench.memory [--minutes 5,180] [--model htdemucs] [--precision fast] [--every 10] [--trace FILE]
 
 A whole job: file in; four stems as FLAC, every estimator, a checkpoint and the manifest out, by a process
 whose model has separated a short piece before. Every few seconds the kernel is asked for the most that the
@@ -50,7 +50,7 @@ class Sample(NamedTuple):
     private_mb: float
 
 
-def one(song: Path, precision: str) -> None:
+def one(song: Path, model: str, precision: str) -> None:
     """Run one job, warm; print a line of JSON for every hundredth of a stage."""
     from pipeline.config import PipelineConfig
     from pipeline.progress import Progress, ProgressEvent
@@ -66,7 +66,8 @@ def one(song: Path, precision: str) -> None:
             told = now
             print(json.dumps({"stage": event.stage, "done": event.stage_fraction}), flush=True)
 
-    config = PipelineConfig.model_validate({"precision": precision, "formats": ("flac",)})
+    asked = {"model": model, "precision": precision, "formats": ("flac",)}
+    config = PipelineConfig.model_validate(asked)
     warm = WarmModel()
     with tempfile.TemporaryDirectory(dir=song.parent) as name:
         out = Path(name)
@@ -84,9 +85,10 @@ def held(pid: int) -> tuple[float, float, float]:
     return peak, rss, private
 
 
-def traced(song: Path, precision: str, every_s: float) -> Iterator[Sample]:
+def traced(song: Path, model: str, precision: str, every_s: float) -> Iterator[Sample]:
     """Run a job and look at it until it ends."""
-    argv = [sys.executable, "-m", "bench.memory", "--one", str(song), "--precision", precision]
+    argv = [sys.executable, "-m", "bench.memory", "--one", str(song)]
+    argv += ["--model", model, "--precision", precision]
     environment = {**ENVIRONMENT, **os.environ}
     with subprocess.Popen(argv, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         now = {"stage": "", "done": 0.0}
@@ -147,13 +149,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", default="5,180")
+    parser.add_argument("--model", default="htdemucs")
     parser.add_argument("--precision", default="fast")
     parser.add_argument("--every", type=float, default=10.0, metavar="SECONDS")
     parser.add_argument("--trace", type=Path, help="a CSV file for every sample, kept up to date")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        one(args.one, args.precision)
+        one(args.one, args.model, args.precision)
         return
     mixtures = sorted(SONGS.glob("*/mixture.flac"))
     if not mixtures:
@@ -165,7 +168,7 @@ def main() -> None:
         for minutes in map(float, args.minutes.split(",")):
             song = song_of(minutes, mixtures, Path(name) / f"{minutes:g}.wav")
             samples = []
-            for sample in traced(song, args.precision, args.every):
+            for sample in traced(song, args.model, args.precision, args.every):
                 samples.append(sample)
                 table.writerow((minutes, *(round(v, 3) if isinstance(v, float) else v for v in sample)))
                 file.flush()

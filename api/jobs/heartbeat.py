@@ -27,6 +27,9 @@ EXIT_HUNG = 70
 EXIT_STARVED = 71
 """Exit status of a worker that cannot have a thread: EX_OSERR."""
 
+EXIT_GPU_FAILED = 72
+"""Exit status of a worker whose GPU has failed: only a new process may use it again."""
+
 FROZEN_S = 5.0
 """A thread that wakes so much too late was not kept waiting: its process was stopped (SIGSTOP, a paused
 container), and the job did nothing meanwhile. That time counts for no limit."""
