@@ -124,20 +124,24 @@ async def _events(services: Services, job_id: str, after: int) -> AsyncIterator[
     with services.feed.listen(job_id) as listener:
         while True:
             listener.reset()
+            # In this order: of a job that has ended there is nothing to come that is not read here.
+            job = await run_sync(services.store.get, job_id)
             events = await run_sync(services.store.events, job_id, after)
             for event in events:
                 after = event.id
-                yield _sse(event)
-            job = await run_sync(services.store.get, job_id)
+                eta_s: float | None = event.data["eta_s"]
+                if job is not None and event.data["status"] == JobStatus.QUEUED == job.status:
+                    eta_s = await run_sync(services.outlook.eta_s, job)  # The queue knows, not the event.
+                yield _sse(event, eta_s)
             if job is None or (job.status.final and not events):
                 return
             if not events:
                 await listener.wait(_LOOK_AGAIN_S)
 
 
-def _sse(event: JobEvent) -> ServerSentEvent:
-    data = json.dumps({**event.data, "at": event.at.isoformat()}, allow_nan=False)
-    return ServerSentEvent(id=str(event.id), event=event.kind, data=data)
+def _sse(event: JobEvent, eta_s: float | None) -> ServerSentEvent:
+    told = {**event.data, "eta_s": eta_s, "at": event.at.isoformat()}
+    return ServerSentEvent(id=str(event.id), event=event.kind, data=json.dumps(told, allow_nan=False))
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=refusals(Conflict))
