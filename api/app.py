@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 import anyio
 from anyio.to_thread import run_sync
@@ -31,6 +32,12 @@ from api.jobs.speed_store import SpeedStore
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.supervisor import Supervisor
 from api.jobs.workers import WorkerRegister
+from api.keeping.erasure import Eraser
+from api.keeping.holdings import Holdings
+from api.keeping.holds import Holds
+from api.keeping.places import folders_of, policy_of, record_expiry
+from api.keeping.restore import refuse_unfinished
+from api.log_files import remove_old_logs
 from api.metrics import Metrics
 from api.migrate import upgrade
 from api.openapi import DocumentedApp
@@ -52,17 +59,6 @@ from api.webhooks.store import WebhookStore
 from pipeline.software import VERSION
 
 
-def folders_of(settings: Settings) -> Folders:
-    """The folders that the settings name."""
-    return Folders(
-        settings.data_dir,
-        settings.uploads_dir,
-        settings.outputs_dir,
-        settings.downloads_dir,
-        settings.logs_dir,
-    )
-
-
 def prepare(settings: Settings, *, create: bool = True) -> tuple[Engine, Folders]:
     """Make the folders, and open the database, brought up to date.
 
@@ -73,6 +69,7 @@ def prepare(settings: Settings, *, create: bool = True) -> tuple[Engine, Folders
     Raises:
         PipelineError: the folders or the database cannot be used.
     """
+    refuse_unfinished(settings.data_dir)
     folders = folders_of(settings)
     folders.make()
     engine = open_database(settings.database_url.get_secret_value(), create=create)
@@ -100,7 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
         silent_s=settings.worker_silence_s,
     )
     defaults, register = pipeline_defaults(settings), WorkerRegister(engine)
-    tickets, audit = Tickets(secret), Audit(engine, secret)
+    tickets, audit, holds = Tickets(secret), Audit(engine, secret), Holds(engine)
     metrics = Metrics(engine, store, settings.data_dir)
     admission = Admission(
         store,
@@ -149,6 +146,15 @@ def create_app(settings: Settings) -> FastAPI:
         sender,
         keys,
         audit,
+        holds,
+        Eraser(
+            Holdings(engine, store, folders),
+            secret,
+            audit,
+            holds,
+            resumable,
+            beside=settings.backup_dir / "erased",
+        ),
     )
     dispatcher = Dispatcher(webhook_store, sender)
 
@@ -211,18 +217,17 @@ _SUMMARY = "A recording in; stems, a musical analysis and an auditable manifest 
 
 def _keep_house(services: Services, stop: threading.Event) -> None:
     settings = services.settings
-    days = settings.job_retention_days
-    retention = timedelta(days=days) if days else None
     clock = SteadyClock(services.folders.data / "clock")
 
     def sweep_jobs() -> None:
         sweep(
             services.store,
             services.folders,
-            retention,
+            policy_of(settings, services.holds.held()),
             clock.now,
             separation_cache_bytes=settings.separation_cache_mb * MIB,
             listening_cache_bytes=settings.listening_cache_mb * MIB,
+            gone=partial(record_expiry, services.audit, "system"),
         )
 
     def sweep_uploads() -> None:
@@ -231,4 +236,10 @@ def _keep_house(services: Services, stop: threading.Event) -> None:
     def forget_deliveries() -> None:
         services.webhooks.forget(clock.now() - timedelta(days=settings.webhook_log_days))
 
-    keep_house([sweep_jobs, sweep_uploads, forget_deliveries], stop)
+    def finish_erasures() -> None:
+        services.eraser.finish()
+
+    def sweep_logs() -> None:
+        remove_old_logs(services.folders.logs, clock.now() - timedelta(days=settings.log_days))
+
+    keep_house([finish_erasures, sweep_jobs, sweep_uploads, forget_deliveries, sweep_logs], stop)

@@ -1,4 +1,4 @@
-"""The service's command line: serve, work, submit; keys and audit."""
+"""The service's command line: serve, work, submit; keys, audit, backups and erasure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Annotated
 
 import typer
 
-from api import cli_audit, cli_keys
+from api import cli_audit, cli_backup, cli_erasure, cli_keys, cli_report
 from api.cli_services import told
 from api.settings import Settings
-from api.settings_load import load_settings
+from api.settings_load import SECRETS, load_settings
 from pipeline.scratch import disk_errors
 
 app = typer.Typer(
@@ -28,6 +28,9 @@ app = typer.Typer(
 )
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_audit.app, name="audit")
+app.add_typer(cli_report.app, name="report")
+cli_backup.register(app)
+cli_erasure.register(app)
 
 EXIT_FAILED = 1
 
@@ -40,7 +43,7 @@ def _settings(log_file: str | None) -> Settings:
     for folder in (settings.data_dir, settings.logs_dir):
         with disk_errors(f"the folder {str(folder)!r}"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    hidden = (settings.api_key, settings.secret_key, settings.database_url)
+    hidden = (getattr(settings, name) for name in SECRETS)
     configure_logging(
         settings.logging_level,
         style=settings.log_format,
@@ -121,6 +124,7 @@ def worker(
         from api.jobs.heartbeat import WorkerConfig
         from api.jobs.model import Job
         from api.jobs.pulse import beating
+        from api.jobs.results import manifest_sum
         from api.jobs.separations import make_room
         from api.jobs.speed_store import SpeedStore
         from api.jobs.sql_store import SqlJobStore
@@ -159,11 +163,10 @@ def worker(
         audit = Audit(engine, load_secret(settings))
 
         def record(job: Job) -> None:
-            said = job.error.code if job.error else f"{folders.result(job.id)}"
+            said = job.error.code if job.error else manifest_sum(folders, job.id)
             audit.record(
                 "job.end",
                 user=job.owner,
-                input=job.filename,
                 output=said,
                 status=job.status.value,
                 job_id=job.id,

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from api.audit import Audit
 from api.database import open_database
 from api.errors import SettingsInvalid
+from api.keeping.restore import refuse_unfinished
 from api.migrate import upgrade
 from api.security.secret import ServerSecret, load_secret
 from api.settings import Settings
@@ -46,9 +47,11 @@ def open_services() -> Iterator[Services]:
 
     Raises:
         SettingsInvalid: a setting makes no sense.
+        RestoreUnfinished: a restore was begun here and did not end.
         DatabaseUnavailable: the database is busy, out of reach or damaged.
     """
     settings = load_settings(os.environ, Path(".env"))
+    refuse_unfinished(settings.data_dir)
     secret = load_secret(settings)
     engine = open_database(settings.database_url.get_secret_value())
     try:
@@ -73,10 +76,15 @@ def told() -> Iterator[None]:
 
 def audited(services: Services, action: str, given: str, came_of_it: str) -> None:
     """Record what an administrator did at the command line."""
+    Audit(services.engine, services.secret).record(
+        action, user=who(), input=given, output=came_of_it, status="done"
+    )
+
+
+def who() -> str:
+    """Who is at the command line, for the audit log."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # A container's user id need not have a name.
         user = str(os.getuid())
-    Audit(services.engine, services.secret).record(
-        action, user=f"command line: {user}", input=given, output=came_of_it, status="done"
-    )
+    return f"command line: {user}"
