@@ -1,4 +1,4 @@
-"""The service's command line: serve, work, submit; keys, audit and notify."""
+"""The service's command line: serve, work, submit; keys, audit, notices, backups and erasure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from api import cli_audit, cli_keys, cli_notify, cli_worker
+from api import cli_audit, cli_backup, cli_erasure, cli_keys, cli_notify, cli_report, cli_worker
+from api.cli_migrate import migrate
 from api.cli_services import service_settings, told
 
 app = typer.Typer(
@@ -22,6 +23,10 @@ app = typer.Typer(
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_notify.app, name="notify")
+app.command()(migrate)
+app.add_typer(cli_report.app, name="report")
+cli_backup.register(app)
+cli_erasure.register(app)
 
 EXIT_FAILED = 1
 

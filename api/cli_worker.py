@@ -61,13 +61,13 @@ def _serve_messages(settings: Settings) -> None:
 
 def _recording(audit: Audit, folders: Folders) -> Callable[[Job], None]:
     """What writes the end of a job into the audit log."""
+    from api.jobs.results import manifest_sum
 
     def record(job: Job) -> None:
-        said = job.error.code if job.error else f"{folders.result(job.id)}"
+        said = job.error.code if job.error else manifest_sum(folders, job.id)
         audit.record(
             "job.end",
             user=job.owner,
-            input=job.filename,
             output=said,
             status=job.status.value,
             job_id=job.id,

@@ -158,6 +158,7 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
     # FULL: an accepted job survives a power cut, which NORMAL in WAL mode does not promise.
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
         cursor.execute(f"PRAGMA {pragma}")
+    cursor.execute("PRAGMA secure_delete=ON")  # What is deleted is overwritten: it was somebody's.
     cursor.close()
 
 

@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from api.host_names import is_host_pattern
 from api.notifications.receivers import Receiver, receivers_of
 from api.settings_types import (
+    Cleanup,
     Level,
     Listed,
     Networks,
@@ -88,6 +89,12 @@ class Settings(BaseSettings):
     job_retention_days: int = Field(default=30, ge=0)
     """Days until a finished job's audio is deleted; its manifest stays. 0 keeps it for ever."""
 
+    disk_cleanup_percent: Cleanup = None
+    """How full, in percent, the disk of the results may be before the oldest finished jobs' audio is deleted
+    ahead of its time; manifests stay. off: never."""
+    log_days: int = Field(default=183, ge=1)
+    """Days after which log files are deleted."""
+
     api_key: Annotated[SecretStr, AfterValidator(visible), at_least(8)] | None = None
     """A key with every scope. Without it one is made on the first start and shown once."""
     secret_key: Annotated[SecretStr, AfterValidator(visible), at_least(32)] | None = None
@@ -104,6 +111,16 @@ class Settings(BaseSettings):
     """Folder of what is being fetched from URLs; below DATA_DIR unless set."""
     logs_dir: Path = Field(default_factory=lambda data: data["data_dir"] / "logs")
     """Folder of log files; below DATA_DIR unless set."""
+    backup_dir: Path = Field(default_factory=lambda data: data["data_dir"] / "backups")
+    """Folder of backups; below DATA_DIR unless set. It should be on another disk, and only for this user."""
+    backup_repository: SecretStr | None = None
+    """Repository of restic that backups go to instead: a folder, s3:https://host/bucket … It is encrypted."""
+    backup_password: SecretStr | None = None
+    """Password of that repository. Keep a copy elsewhere: without it no backup can be read."""
+    backup_days: int = Field(default=30, ge=1)
+    """Days for which every backup is kept."""
+    backup_monthly_days: int = Field(default=365, ge=0)
+    """Days for which the last backup of each month is kept."""
     database_url: SecretStr = Field(
         default_factory=lambda data: SecretStr(f"sqlite:///{data['data_dir'] / 'pipeline.db'}")
     )

@@ -109,6 +109,7 @@ Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], 
 Listed = Annotated[tuple[str, ...], BeforeValidator(listed)]
 Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], BeforeValidator(listed)]
 Rate = Annotated[str, AfterValidator(as_rate)]
+Cleanup = Annotated[Annotated[int, Field(ge=1, le=99)] | None, BeforeValidator(switched_off)]
 OptionalRate = Annotated[Rate | None, BeforeValidator(switched_off)]
 TimeOfDay = Annotated[Annotated[str, AfterValidator(as_time_of_day)] | None, BeforeValidator(switched_off)]
 Level = Annotated[

@@ -94,6 +94,7 @@ missing_programs() { # Debian's names of the packages that hold them
     [[ $goals != *" tests "* ]] || have promtool || echo prometheus       # reads the metrics
     [[ $goals != *" tests "* ]] || have prometheus-alertmanager || echo prometheus-alertmanager # brings amtool, too
     [[ $goals != *" tests "* ]] || have prometheus-blackbox-exporter || echo prometheus-blackbox-exporter
+    [[ $goals != *" tests "* ]] || have restic || echo restic             # keeps encrypted backups
     [[ $goals != *" tests "* ]] || have chromium || echo chromium         # shows the pages
     [[ $goals != *" containers "* ]] || container_programs
 }

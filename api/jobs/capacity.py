@@ -12,6 +12,7 @@ from pipeline.codec.formats import FORMATS, Format
 from pipeline.codec.probe import Probe
 from pipeline.config import PipelineConfig
 from pipeline.estimators.base import ANALYSIS_RATE
+from pipeline.exports.registry import AUDIO_TRACKS
 from pipeline.stems import MINUS
 from pipeline.weights.registry import HPSS, ModelSpec, get_model_spec
 
@@ -30,7 +31,6 @@ _USUAL_BYTES_S: Final = 16_000
 _CORES_A_WORKER: Final = 4
 _VIEWS: Final = 2
 """Mono views of a recording that the estimators listen to, besides one of each stem: mix, all but drums."""
-_STEM_FILE_TRACKS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,9 @@ def predict_room(size: int, probe: Probe, config: PipelineConfig) -> Room:
     heard = int(duration_s * USUAL_RATE) * channels if network else 0
     views = _VIEWS + len(spec.stems) if config.estimators != () else 0
     viewed = views * int(duration_s * ANALYSIS_RATE)
-    lossy = int(_STEM_FILE_TRACKS * _LOSSY_BYTES_S * duration_s) if "stem.mp4" in config.exports else 0
+    lossy = 0
+    if "stem.mp4" in config.exports:
+        lossy = int(AUDIO_TRACKS["stem.mp4"] * _LOSSY_BYTES_S * duration_s)
     # A click track, or the sum of the stems that a stem file holds in one.
     clicks = samples if {"click", "stem.mp4"} & set(config.exports) else 0
     # Mono is a pair of equal channels to a network, and pairs are what it makes.

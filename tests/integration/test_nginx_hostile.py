@@ -75,11 +75,10 @@ def nginx(behind: Recorder, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def raw(nginx: Nginx, request: str) -> str:
-    """Everything that comes back for bytes as they are."""
+    """Everything that comes back for bytes as they are, until nginx closes the connection."""
     address = urlsplit(nginx.http_url)
     with socket.create_connection((address.hostname, address.port or 80), timeout=60) as connection:
         connection.sendall(request.replace("\n", "\r\n").encode("latin-1"))
-        connection.shutdown(socket.SHUT_WR)
         said = b""
         while part := connection.recv(1 << 16):
             said += part
@@ -88,15 +87,14 @@ def raw(nginx: Nginx, request: str) -> str:
 
 @pytest.mark.parametrize(
     "path",
-    [
-        "/api/metrics", "/api/metrics/", "/api/metrics?x=1", "/api//metrics", "//api/metrics",
-        "/api///metrics//", "/api/%6Detrics", "/api/%6d%65trics", "/api%2fmetrics", "/api/%2fmetrics",
-        "/api/metrics%2f", "/api/./metrics", "/api/%2e/metrics", "/api/x/../metrics",
-        "/api/x%2f..%2fmetrics", "/x/../api/metrics", "/api/docs/%2e%2e/metrics", "/api/api/metrics",
-        "/api/api/api/metrics", "/api/api", "/api/api/jobs", "/metrics", "/metrics/", "//metrics",
-        "/_stcore/metrics", "/_stcore//metrics", "/_stcore/%6Detrics", "/api/metrics/x",
-        "/api/process/../metrics", "/api/uploads%2f..%2fmetrics", "/api/jobs/..%2fmetrics",
-    ],
+    """
+        /api/metrics /api/metrics/ /api/metrics?x=1 /api//metrics //api/metrics /api///metrics//
+        /api/%6Detrics /api/%6d%65trics /api%2fmetrics /api/%2fmetrics /api/metrics%2f
+        /api/./metrics /api/%2e/metrics /api/x/../metrics /api/x%2f..%2fmetrics /x/../api/metrics
+        /api/docs/%2e%2e/metrics /api/api/metrics /api/api/api/metrics /api/api /api/api/jobs
+        /metrics /metrics/ //metrics /_stcore/metrics /_stcore//metrics /_stcore/%6Detrics
+        /api/metrics/x /api/process/../metrics /api/uploads%2f..%2fmetrics /api/jobs/..%2fmetrics
+    """.split(),  # noqa: SIM905 - a list of so many strings reads worse
 )  # fmt: skip
 def test_figures_are_not_shown_outside(nginx: Nginx, behind: Recorder, path: str) -> None:
     before = len(behind.heads)
@@ -105,20 +103,18 @@ def test_figures_are_not_shown_outside(nginx: Nginx, behind: Recorder, path: str
     assert len(behind.heads) == before
 
 
-@pytest.mark.parametrize("path", ["/api/metrics;x", "/api/metrics%00", "/api/\\metrics", "/api/%252fmetrics"])
 def test_a_path_that_nginx_lets_pass_is_none_of_the_services_figures(
-    tmp_path_factory: pytest.TempPathFactory, path: str
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    with Service(
-        tmp_path_factory.mktemp("service"), PIPELINE_ROOT_PATH="/api", PIPELINE_WORKERS="0"
-    ) as service:
+    settings = {"PIPELINE_ROOT_PATH": "/api", "PIPELINE_WORKERS": "0"}
+    with Service(tmp_path_factory.mktemp("service"), **settings) as service:
         api = f"127.0.0.1:{service.port}"
         with Nginx(tmp_path_factory.mktemp("nginx"), api=api, ui=api, certified=False) as proxy:
-            said = raw(
-                proxy, f"GET {path} HTTP/1.1\nHost: localhost\nX-API-Key: {KEY}\nConnection: close\n\n"
-            )
-    assert int(said.split(" ", 2)[1]) in (400, 404)
-    assert "audio_queue_depth" not in said
+            for path in ("/api/metrics;x", "/api/metrics%00", "/api/\\metrics", "/api/%252fmetrics"):
+                fields = f"Host: localhost\nX-API-Key: {KEY}\nConnection: close\n\n"
+                said = raw(proxy, f"GET {path} HTTP/1.1\n{fields}")
+                assert int(said.split(" ", 2)[1]) in (400, 404), path
+                assert "audio_queue_depth" not in said
 
 
 HIDDEN = "GET /api/hidden HTTP/1.1\nHost: localhost\n\n"
@@ -212,16 +208,18 @@ def test_every_answer_tells_browsers_to_be_careful(nginx: Nginx, path: str) -> N
     assert "nginx/" not in answer.headers["Server"]
 
 
-def test_a_page_that_asks_for_a_hundred_parts_at_once_gets_them_and_a_flood_does_not(nginx: Nginx) -> None:
-    def statuses(number: int) -> list[int]:
-        with ThreadPoolExecutor(40) as pool:
-            parts = [
-                pool.submit(httpx.get, f"{nginx.http_url}/api/jobs/x/stems/v?{n}") for n in range(number)
-            ]
-            return [part.result().status_code for part in parts]
+def test_a_page_that_asks_for_a_hundred_parts_at_once_gets_them(nginx: Nginx) -> None:
+    with httpx.Client(base_url=nginx.http_url, timeout=60) as http, ThreadPoolExecutor(40) as pool:
+        parts = [pool.submit(http.get, f"/api/jobs/x/stems/v?{n}") for n in range(120)]
+        assert {part.result().status_code for part in parts} == {200}
 
-    assert set(statuses(120)) == {200}
-    assert 429 in statuses(600)
+
+def test_a_flood_is_refused(tmp_path: Path) -> None:
+    one = "GET /api/jobs HTTP/1.1\nHost: localhost\n"
+    # Before a service that is not there, nginx answers as fast as it can.
+    with Nginx(tmp_path, api="127.0.0.1:9", ui="127.0.0.1:9", certified=False) as proxy:
+        said = raw(proxy, f"{one}\n" * 800 + f"{one}Connection: close\n\n")
+    assert said.count("HTTP/1.1 429 ") > 100
 
 
 @pytest.mark.slow
