@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,9 +18,10 @@ import httpx2 as httpx
 import yaml
 
 from tests.service import ROOT, free_port
-from tests.sinks import awaited
+from tests.sinks import HttpSink, awaited
 
 MONITORING = ROOT / "deploy" / "monitoring"
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 Change = Callable[[dict[str, Any]], None]
 
 
@@ -75,8 +77,8 @@ class Prometheus(Program):
         key: with which it is asked.
         alertmanager: its address; None: there is none.
         site: URL that is probed from outside, and the address of the blackbox exporter; None: nothing is.
-        faster: by how much the durations in the rules are divided, `for` and ranges alike, so that a test
-            need not last as long as a night; a range is never less than 5 s.
+        faster: by how much the durations in the rules are divided, `for`, ranges, and ages of jobs and waits
+            alike, so that a test need not last as long as a night; a range is never less than 5 s.
         change: what else is to be changed in prometheus.yml.
     """
 
@@ -206,6 +208,23 @@ class Alertmanager(Program):
         httpx.post(f"{self.url}/api/v2/alerts", json=body, timeout=30).raise_for_status()
 
 
+def open_today(config: dict[str, Any], is_open: bool = True) -> None:
+    """Office hours are all of today, or all days but those around it: nothing depends on when tests run."""
+    today = datetime.now(UTC).weekday()
+    days = DAYS if is_open else (DAYS[(today + 3) % 7],)
+    config["time_intervals"][0]["time_intervals"] = [{"weekdays": list(days)}]
+
+
+def closed_today(config: dict[str, Any]) -> None:
+    """Office hours are not today."""
+    open_today(config, is_open=False)
+
+
+def pages(sink: HttpSink) -> list[dict[str, Any]]:
+    """What a sink was sent that plays PagerDuty."""
+    return [posted.json for posted in list(sink.posted) if posted.path == "/v2/enqueue"]
+
+
 def quickened(rules: str, faster: float) -> str:
     """Rules whose durations are divided: those of `for`, and of ranges, which are at least 5 s."""
 
@@ -216,4 +235,9 @@ def quickened(rules: str, faster: float) -> str:
 
     if faster == 1.0:
         return rules
-    return re.sub(r"(for: |\[)(\d+)([smhd])(\]|$)", shorter, rules, flags=re.MULTILINE)
+    sooner = re.sub(
+        r"(oldest_seconds\) > |queue_oldest:seconds > )(\d+)",
+        lambda found: f"{found[1]}{float(found[2]) / faster:g}",
+        rules,
+    )
+    return re.sub(r"(for: |\[)(\d+)([smhd])(\]|$)", shorter, sooner, flags=re.MULTILINE)
