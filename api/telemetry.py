@@ -64,7 +64,7 @@ def configure_logging(
         structlog.processors.StackInfoRenderer(),
     ]
     # What a line of the standard library is about is in its `extra`; uvicorn repeats itself there in colours.
-    of_others = [*shared, structlog.stdlib.ExtraAdder(), _in_black_and_white]
+    of_others: list[Processor] = [*shared, structlog.stdlib.ExtraAdder(), _in_black_and_white]
     hide = Redactor(secrets)
     as_json: list[Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def openapi_document() -> str:
     return json.dumps(bare_app().openapi(), indent=1, ensure_ascii=False) + "\n"
 
 
-DOCUMENTS = {
+DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/errors.md": errors_page,
     "docs/manifest.schema.json": manifest_schema,
     "docs/openapi.json": openapi_document,

@@ -92,6 +92,8 @@ missing_programs() { # Debian's names of the packages that hold them
     [[ $goals != *" tests "* ]] || have nginx || [[ -x /usr/sbin/nginx ]] || echo nginx-light
     [[ $goals != *" tests "* ]] || have redis-server || echo redis-server # counts requests of two services
     [[ $goals != *" tests "* ]] || have promtool || echo prometheus       # reads the metrics
+    [[ $goals != *" tests "* ]] || have prometheus-alertmanager || echo prometheus-alertmanager # brings amtool, too
+    [[ $goals != *" tests "* ]] || have prometheus-blackbox-exporter || echo prometheus-blackbox-exporter
     [[ $goals != *" tests "* ]] || have restic || echo restic             # keeps encrypted backups
     [[ $goals != *" tests "* ]] || have chromium || echo chromium         # shows the pages
     [[ $goals != *" containers "* ]] || container_programs

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,9 +18,10 @@ import httpx2 as httpx
 import yaml
 
 from tests.service import ROOT, free_port
-from tests.sinks import awaited
+from tests.sinks import HttpSink, awaited
 
 MONITORING = ROOT / "deploy" / "monitoring"
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 Change = Callable[[dict[str, Any]], None]
 
 
@@ -43,7 +45,7 @@ class Program:
     def __enter__(self) -> Program:
         with (self.folder / "said.log").open("ab") as said:
             self._process = subprocess.Popen(self._command, cwd=self.folder, stdout=said, stderr=said)
-        awaited(self._is_ready, f"the start of {self._command[0]}")
+        awaited(self._is_ready, f"the start of {self._command}")
         return self
 
     def __exit__(
@@ -74,8 +76,9 @@ class Prometheus(Program):
         target: address of the service.
         key: with which it is asked.
         alertmanager: its address; None: there is none.
-        faster: by how much the durations in the rules are divided, `for` and ranges alike, so that a test
-            need not last as long as a night; a range is never less than 5 s.
+        site: URL that is probed from outside, and the address of the blackbox exporter; None: nothing is.
+        faster: by how much the durations in the rules are divided, `for`, ranges, and ages of jobs and waits
+            alike, so that a test need not last as long as a night; a range is never less than 5 s.
         change: what else is to be changed in prometheus.yml.
     """
 
@@ -86,6 +89,7 @@ class Prometheus(Program):
         key: str,
         *,
         alertmanager: str | None = None,
+        site: tuple[str, str] | None = None,
         faster: float = 1.0,
         change: Change | None = None,
     ) -> None:
@@ -95,6 +99,13 @@ class Prometheus(Program):
         jobs = {job["job_name"]: job for job in config["scrape_configs"]}
         jobs["audio-pipeline"]["static_configs"] = [{"targets": [target]}]
         config["scrape_configs"] = [jobs["audio-pipeline"]]
+        if site is not None:
+            outside = jobs["audio-pipeline-site"]
+            outside["scrape_interval"] = "1s"
+            outside["scrape_timeout"] = "1s"
+            outside["static_configs"] = [{"targets": [site[0]]}]
+            outside["relabel_configs"][-1]["replacement"] = site[1]
+            config["scrape_configs"].append(outside)
         managers = [] if alertmanager is None else [{"static_configs": [{"targets": [alertmanager]}]}]
         config["alerting"]["alertmanagers"] = managers
         if change is not None:
@@ -125,6 +136,24 @@ class Prometheus(Program):
         """Names of the alerts that fire."""
         alerts = self.get("/api/v1/alerts")["data"]["alerts"]
         return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
+
+
+class Blackbox(Program):
+    """The blackbox exporter with our modules.
+
+    Args:
+        folder: where it may write.
+        authority: file with the certificates that it trusts.
+    """
+
+    def __init__(self, folder: Path, authority: Path) -> None:
+        folder.mkdir()
+        command = [
+            "prometheus-blackbox-exporter",
+            f"--config.file={MONITORING / 'blackbox' / 'blackbox.yml'}",
+            "--web.listen-address={address}",
+        ]
+        super().__init__(folder, ["env", f"SSL_CERT_FILE={authority}", *command], "/-/healthy")
 
 
 class Alertmanager(Program):
@@ -179,6 +208,23 @@ class Alertmanager(Program):
         httpx.post(f"{self.url}/api/v2/alerts", json=body, timeout=30).raise_for_status()
 
 
+def open_today(config: dict[str, Any], is_open: bool = True) -> None:
+    """Office hours are all of today, or all days but those around it: nothing depends on when tests run."""
+    today = datetime.now(UTC).weekday()
+    days = DAYS if is_open else (DAYS[(today + 3) % 7],)
+    config["time_intervals"][0]["time_intervals"] = [{"weekdays": list(days)}]
+
+
+def closed_today(config: dict[str, Any]) -> None:
+    """Office hours are not today."""
+    open_today(config, is_open=False)
+
+
+def pages(sink: HttpSink) -> list[dict[str, Any]]:
+    """What a sink was sent that plays PagerDuty."""
+    return [posted.json for posted in list(sink.posted) if posted.path == "/v2/enqueue"]
+
+
 def quickened(rules: str, faster: float) -> str:
     """Rules whose durations are divided: those of `for`, and of ranges, which are at least 5 s."""
 
@@ -189,4 +235,9 @@ def quickened(rules: str, faster: float) -> str:
 
     if faster == 1.0:
         return rules
-    return re.sub(r"(for: |\[)(\d+)([smhd])(\]|$)", shorter, rules, flags=re.MULTILINE)
+    sooner = re.sub(
+        r"(oldest_seconds\) > |queue_oldest:seconds > )(\d+)",
+        lambda found: f"{found[1]}{float(found[2]) / faster:g}",
+        rules,
+    )
+    return re.sub(r"(for: |\[)(\d+)([smhd])(\]|$)", shorter, sooner, flags=re.MULTILINE)

@@ -9,13 +9,6 @@ from api.notifications.model import Notice
 from api.notifications.receivers import Receiver, secret_parts
 from api.telemetry import Redactor, one_line
 
-_APPEARANCE: Final = {
-    "app_id": "Audio Pipeline",
-    "app_desc": "Audio Pipeline",
-    "app_url": "",
-    "image_url_mask": "",
-    "image_url_logo": "",
-}
 _LONGEST: Final = 300
 """Characters of a reason."""
 
@@ -32,8 +25,11 @@ def send(receiver: Receiver, notice: Notice) -> str | None:
     # What it logs may hold whole URLs: it is taken, cleaned, and told as our own.
     logging.getLogger("apprise").propagate = False
     # Without its pictures, which would be fetched from elsewhere by whoever reads.
-    speaker = apprise.Apprise(asset=apprise.AppriseAsset(**_APPEARANCE))
-    with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as said:
+    name = "Audio Pipeline"
+    asset = apprise.AppriseAsset(app_id=name, app_desc=name, app_url="", image_url_mask="", image_url_logo="")
+    speaker = apprise.Apprise(asset=asset)
+    capture = apprise.LogCapture(level=logging.WARNING, fmt="%(message)s")  # type: ignore[no-untyped-call]
+    with capture as said:
         if not speaker.add(receiver.url):
             return f"apprise cannot use this URL: {_said(receiver, said)}"
         try:

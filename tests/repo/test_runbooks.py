@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def is_taken(words: list[str]) -> bool:
     # With --help a command says what it takes: the words before it are read as always.
     done = CliRunner().invoke(app, [*words, "--help"])
     options = {word for word in words if word.startswith("--")}
-    names = [word for word in words if re.fullmatch(r"[a-z]+", word)][:2]
+    names = list(takewhile(lambda word: not word.startswith("-"), words))[:2]
     usage = done.output.split("Usage:")[-1].splitlines()[0]
     return (
         done.exit_code == 0 and " ".join(names) in usage and all(option in done.output for option in options)

@@ -26,7 +26,7 @@ from tests.integration.monitoring.scenes import (
 )
 
 QUIET: list[Scene] = [
-    Scene("an idle service without a single job", 7 * 60, NOTHING),
+    Scene("an idle service without a single job", 45, NOTHING),
     Scene("an idle service that has just begun to be watched", 1, NOTHING),
     Scene("a site that is not watched from outside", 60, NOTHING, {SITE: None, CERTIFICATE: None}),
     Scene(
@@ -42,7 +42,7 @@ QUIET: list[Scene] = [
     ),
     Scene(
         "a busy evening",
-        300,
+        60,
         NOTHING,
         {
             SUCCEEDED: rising(0.5),
@@ -70,13 +70,13 @@ QUIET: list[Scene] = [
     ),
     Scene(
         "two failures of sixty jobs",
-        300,
+        60,
         NOTHING,
         {
             SUCCEEDED: rising(2),
-            FAILED: until(280, 0, 2),
-            OUR_FAULT: until(280, 0, 2),
-            IN_SEPARATE: until(280, 0, 2),
+            FAILED: until(40, 0, 2),
+            OUR_FAULT: until(40, 0, 2),
+            IN_SEPARATE: until(40, 0, 2),
         },
     ),
     Scene(

@@ -79,11 +79,31 @@ def promtool(folder: Path, test: dict[str, Any]) -> str:
     return said if done.returncode else ""
 
 
+def test_promtool_finds_nothing_wrong_with_what_operators_get(tmp_path: Path) -> None:
+    shutil.copytree(RULES.parent, tmp_path / "prometheus")
+    (tmp_path / "prometheus" / "secrets").mkdir()
+    (tmp_path / "prometheus" / "secrets" / "metrics_key").write_text("a key")
+    for arguments in (
+        ["config", "prometheus.yml"],
+        ["rules", "--lint=all", "rules/alerts.yml", "rules/recording.yml"],
+    ):
+        done = subprocess.run(
+            ["promtool", "check", *arguments],
+            cwd=tmp_path / "prometheus",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+@pytest.mark.slow  # A second each: an hour with fifty rules.
 @pytest.mark.parametrize("scene", QUIET, ids=lambda scene: scene.what)
 def test_nothing_fires_for(scene: Scene, tmp_path: Path) -> None:
     assert promtool(tmp_path, played(scene)) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", LOUD, ids=lambda scene: scene.what)
 def test_what_should_fires_and_nothing_else_when(scene: Scene, tmp_path: Path) -> None:
     assert promtool(tmp_path, played(scene)) == ""

@@ -5,18 +5,15 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.monitors import MONITORING, Alertmanager, Prometheus
+from tests.monitors import MONITORING, Alertmanager, Prometheus, closed_today, open_today, pages
 from tests.service import free_port
 from tests.sinks import HttpSink, MailSink, awaited, text_of
 
 CONFIG = MONITORING / "alertmanager" / "alertmanager.yml"
-DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 @pytest.fixture
@@ -35,23 +32,8 @@ def mail(stack: ExitStack) -> MailSink:
     return stack.enter_context(MailSink())
 
 
-def open_today(config: dict[str, Any], is_open: bool = True) -> None:
-    """Office hours are all of today, or all days but those around it: nothing depends on when tests run."""
-    today = datetime.now(UTC).weekday()
-    days = DAYS if is_open else (DAYS[(today + 3) % 7],)
-    config["time_intervals"][0]["time_intervals"] = [{"weekdays": list(days)}]
-
-
-def closed_today(config: dict[str, Any]) -> None:
-    open_today(config, is_open=False)
-
-
 def slack(sink: HttpSink) -> list[str]:
     return [posted.text for posted in list(sink.posted) if posted.path.startswith("/services")]
-
-
-def pages(sink: HttpSink) -> list[dict[str, Any]]:
-    return [posted.json for posted in list(sink.posted) if posted.path == "/v2/enqueue"]
 
 
 def amtool(*arguments: str) -> str:
@@ -139,6 +121,7 @@ def test_with_the_service_gone_nothing_that_follows_from_it_is_told(
     assert not mail.mails
 
 
+@pytest.mark.slow
 def test_prometheus_tells_alertmanager_and_that_the_people_when_the_service_is_gone(
     tmp_path: Path, stack: ExitStack, http: HttpSink, mail: MailSink
 ) -> None:
