@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from api import cli_audit, cli_keys, cli_worker
+from api import cli_audit, cli_keys, cli_migrate, cli_worker
 from api.cli_services import service_settings, told
 
 app = typer.Typer(
@@ -76,6 +76,7 @@ def _shown(host: str, port: int) -> str:
 
 
 app.command("worker")(cli_worker.worker)
+app.command("migrate-store")(cli_migrate.migrate_store)
 
 
 @app.command()

@@ -64,7 +64,7 @@ def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def job(replicas: Replicas, song: Path) -> dict[str, Any]:
     """A job that was submitted to one replica, run elsewhere, and seen to its end by the other."""
-    taken = submit(replicas.first, song, estimators="none", format="flac")
+    taken = submit(replicas.first, song, estimators="none", formats="flac")
     assert taken.status_code == 202, taken.text
     seen = ended(replicas.second, taken.json()["id"])
     assert seen["status"] == "succeeded", seen
@@ -95,7 +95,7 @@ def test_the_machines_have_no_disk_in_common(replicas: Replicas, job: dict[str, 
 def test_a_repeated_recording_is_known_to_the_other_replica(
     replicas: Replicas, job: dict[str, Any], song: Path
 ) -> None:
-    again = submit(replicas.second, song, estimators="none", format="flac")
+    again = submit(replicas.second, song, estimators="none", formats="flac")
     assert (again.json()["id"], again.headers["X-Repeated"]) == (job["id"], "true")
 
 
@@ -166,7 +166,7 @@ def test_the_audit_log_is_one_chain_over_all_machines(replicas: Replicas, job: d
 
 
 def test_what_is_deleted_at_one_replica_is_gone_everywhere(replicas: Replicas, song: Path) -> None:
-    job_id = submit(replicas.first, song, estimators="none", format="wav").json()["id"]
+    job_id = submit(replicas.first, song, estimators="none", formats="wav").json()["id"]
     ended(replicas.first, job_id)
     assert replicas.first.get(f"/jobs/{job_id}/manifest").status_code == 200
     assert replicas.second.delete(f"/jobs/{job_id}").status_code == 204
