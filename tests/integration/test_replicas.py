@@ -23,6 +23,8 @@ from tests.cluster import SECRET, Cluster, WorkerMachine, cluster
 from tests.s3_server import BUCKET, CREDENTIALS, s3_server
 from tests.service import Service, ended, submit
 
+pytestmark = pytest.mark.timeout(900)  # Five processes start: on a machine that is busy that takes minutes.
+
 
 @dataclass(frozen=True)
 class Replicas:
@@ -176,3 +178,26 @@ def test_what_is_deleted_at_one_replica_is_gone_everywhere(replicas: Replicas, s
     client = boto3.client("s3", endpoint_url=replicas.machines.settings["PIPELINE_STORAGE_ENDPOINT"])
     left = client.list_objects_v2(Bucket=BUCKET).get("Contents", [])
     assert left and not [one["Key"] for one in left if job_id in one["Key"]]
+
+
+def same(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest without what differs between two runs of one job: its id, and times."""
+    kept = {name: value for name, value in manifest.items() if name != "job_id" and not name.endswith("_at")}
+    kept["stages"] = [{**stage, "seconds": 0.0} for stage in kept["stages"]]
+    return kept
+
+
+@pytest.mark.slow
+def test_a_song_gives_the_same_manifest_by_celery_as_by_one_process(
+    replicas: Replicas, tmp_path: Path
+) -> None:
+    # One that nobody has sent: what is kept of another job would be used.
+    song = write_wav(tmp_path / "another.wav", music(1.5))
+    wanted = {"estimators": "tempo,key", "formats": "flac,wav"}
+    there = submit(replicas.first, song, **wanted).json()["id"]
+    with Service(tmp_path) as embedded, embedded.client() as http:
+        here = submit(http, song, **wanted).json()["id"]
+        assert ended(http, here)["status"] == "succeeded"
+        alone = http.get(f"/jobs/{here}/manifest").json()
+    assert ended(replicas.second, there)["status"] == "succeeded"
+    assert same(replicas.second.get(f"/jobs/{there}/manifest").json()) == same(alone)
