@@ -153,7 +153,14 @@ class Chaos:
 
     def unfinished(self) -> int | None:
         """How many jobs have not ended; None while the database does not say."""
-        query = text("SELECT count(*) FROM jobs WHERE status IN ('queued', 'running')")
+        return self._count("status IN ('queued', 'running')")
+
+    def ended(self) -> int | None:
+        """How many jobs have ended; None while the database does not say."""
+        return self._count("status NOT IN ('queued', 'running')")
+
+    def _count(self, condition: str) -> int | None:
+        query = text(f"SELECT count(*) FROM jobs WHERE {condition}")  # noqa: S608
         try:
             with self._engine.connect() as connection:
                 return int(connection.scalar(query) or 0)
@@ -184,20 +191,24 @@ class Chaos:
                 report.incomplete += storage.size(key) != artifact.bytes
         return report
 
-    def run(self, count: int, folder: Path, pause_s: tuple[float, float]) -> Report:
+    def run(self, count: int, folder: Path, every: int) -> Report:
         """Submit jobs, hit parts meanwhile, and wait until all have ended.
 
         Args:
             count: of jobs.
             folder: for recordings.
-            pause_s: from one blow to the next.
+            every: from one blow to the next so many jobs end, one more or less, however fast that goes.
         """
         quiet = threading.Event()
         begun = time.monotonic()
 
         def beat() -> None:
-            while not quiet.wait(self.random.uniform(*pause_s)):
-                self.blow()
+            due = 1
+            while not quiet.wait(0.2):
+                if (self.ended() or 0) >= due:
+                    quiet.wait(self.random.uniform(0.0, 1.0))
+                    self.blow()
+                    due += max(every + self.random.randint(-1, 1), 1)
 
         beater = threading.Thread(target=beat)
         beater.start()

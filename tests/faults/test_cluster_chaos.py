@@ -18,7 +18,7 @@ RECOVERY_S = 30.0
 def test_every_job_ends_once_whatever_dies(tmp_path: Path, seed: int) -> None:
     count = 40
     with chaos(tmp_path, workers=2, seed=seed) as cluster:
-        report = cluster.run(count, tmp_path, (0.5, 3.0))
+        report = cluster.run(count, tmp_path, 3)
     assert flawless(report, count), told(report)
     assert sum(report.blows.values()) > 3
     assert all(seconds < RECOVERY_S for seconds in report.recovery_s), told(report)
