@@ -48,13 +48,14 @@ from api.notifications.wiring import notifier_of
 from api.openapi import DocumentedApp
 from api.outbound import Outbound
 from api.queue.open import open_queue
-from api.routers import admin, artifacts, jobs, listening, process, service, uploads, webhooks
+from api.routers import admin, artifacts, direct_uploads, jobs, listening, process, service, uploads, webhooks
 from api.security.keys import KeyStore
 from api.security.secret import load_secret
 from api.security.tickets import Tickets
 from api.settings import MIB, Settings, pipeline_defaults
 from api.sources import Sources
 from api.transactions import check_pages
+from api.uploads.direct import DirectUploads
 from api.uploads.receiving import Receiver
 from api.uploads.store import Uploads
 from api.webhooks.dispatcher import Dispatcher
@@ -134,6 +135,12 @@ def create_app(settings: Settings) -> FastAPI:
         most=settings.upload_count,
         most_bytes=settings.upload_total_mb * MIB,
     )
+    direct = DirectUploads(
+        None if folders.shared is None else folders.shared.storage,
+        max_bytes=settings.max_file_bytes,
+        signed_s=settings.ticket_s,
+        kept_s=settings.upload_expiry_s,
+    )
     outbound = Outbound(settings.outbound_networks, settings.outbound_ports)
     webhook_store, webhook_secrets = WebhookStore(engine), OwnerSecrets(engine, secret)
     sender = Sender(outbound, webhook_secrets, settings.webhook_timeout_s)
@@ -160,8 +167,9 @@ def create_app(settings: Settings) -> FastAPI:
         Sounds(store, folders),
         IdempotencyStore(engine, kept_s=settings.idempotency_s),
         admission,
-        Sources(resumable, outbound, ingest_rules(settings)),
+        Sources(resumable, direct, outbound, ingest_rules(settings)),
         resumable,
+        direct,
         Receiver(resumable),
         tickets,
         metrics,
@@ -238,7 +246,7 @@ def bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | 
     )
     for router in (
         process.router, uploads.router, jobs.router, artifacts.router, service.router,
-        listening.router, webhooks.router, admin.router,
+        listening.router, webhooks.router, admin.router, direct_uploads.router,
     ):  # fmt: skip
         app.include_router(router)
     return app
@@ -275,6 +283,7 @@ def _keep_house(services: Services, leadership: Leadership, stop: threading.Even
         # What lies on this machine is this machine's to sweep; what all share, one does.
         if leadership.leads():
             result_cache.sweep_shared(services.store, services.folders, clock.now())
+            services.direct.sweep()
 
     def finish_erasures() -> None:
         if leadership.leads():

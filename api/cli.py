@@ -12,6 +12,7 @@ import typer
 
 from api import cli_audit, cli_backup, cli_erasure, cli_keys, cli_notify, cli_report, cli_worker
 from api.cli_migrate import migrate
+from api.cli_migrate_store import migrate_store
 from api.cli_services import service_settings, told
 
 app = typer.Typer(
@@ -82,6 +83,7 @@ def _shown(host: str, port: int) -> str:
 
 
 app.command("worker")(cli_worker.worker)
+app.command("migrate-store")(migrate_store)
 
 
 @app.command()

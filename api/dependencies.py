@@ -30,6 +30,7 @@ from api.security.principal import Principal, Scope
 from api.security.tickets import Tickets
 from api.settings import Settings
 from api.sources import Sources
+from api.uploads.direct import DirectUploads
 from api.uploads.receiving import Receiver
 from api.uploads.store import Uploads
 from api.webhooks.sender import Sender
@@ -55,6 +56,7 @@ class Services:
     admission: Admission
     sources: Sources
     uploads: Uploads
+    direct: DirectUploads
     receiver: Receiver
     tickets: Tickets
     metrics: Metrics

@@ -179,7 +179,7 @@ class Settings(BaseSettings):
     """MB of memory beyond which a worker is replaced between two jobs. 0: never."""
     max_queued: int = Field(default=100, ge=1)
     """Jobs that may wait; more are answered 503."""
-    lease_s: float = Field(default=30.0, ge=3, allow_inf_nan=False)
+    lease_s: float = Field(default=20.0, ge=3, allow_inf_nan=False)
     """Seconds after which the job of a silent worker is given to another."""
     worker_silence_s: float = Field(default=120.0, ge=3, allow_inf_nan=False)
     """Seconds after which a worker that shows no sign of life is killed and replaced."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests import postgres
+from tests.postgres import Postgres
 from tests.redis_server import Redis
 from tests.service import ROOT, Service
 
@@ -84,6 +85,7 @@ class Cluster:
     database: str
     redis: Redis
     settings: dict[str, str]
+    server: Postgres
     stack: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -121,14 +123,25 @@ def _end(machine: WorkerMachine) -> None:
 
 
 @contextmanager
-def cluster(folder: Path, **settings: str) -> Iterator[Cluster]:
-    """A database and a Redis, and whatever is started with them."""
+def cluster(folder: Path, *, durable: bool = False, **settings: str) -> Iterator[Cluster]:
+    """A database and a Redis, and whatever is started with them.
+
+    Args:
+        folder: of everything.
+        durable: whether both are a test's own to kill, and keep what they have.
+        **settings: of every process.
+    """
     redis_folder = folder / "redis"
     redis_folder.mkdir()
     with ExitStack() as stack:
-        database = stack.enter_context(postgres.database())
-        redis = stack.enter_context(Redis(redis_folder))
-        made = Cluster(folder, database, redis, settings)
+        if durable:
+            server = stack.enter_context(Postgres(durable=True))
+            database = server.create("pipeline")
+        else:
+            server = postgres.shared()
+            database = stack.enter_context(postgres.database(migrated=False))
+        redis = stack.enter_context(Redis(redis_folder, keeps=durable))
+        made = Cluster(folder, database, redis, settings, server)
         stack.enter_context(made.stack)
         yield made
 

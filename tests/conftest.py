@@ -67,6 +67,15 @@ def in_ci() -> bool:
     return os.environ.get("CI", "").lower() == "true"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to `make test-all` what takes long on PostgreSQL and is the same SQL as on SQLite."""
+    for item in items:
+        spec = getattr(item, "callspec", None)
+        if item.get_closest_marker("slow_on_postgresql") and spec and "postgresql" in spec.id.split("-"):
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_unconfigure() -> None:
     """End the PostgreSQL of this run."""
     stop_shared()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import time
@@ -56,6 +57,10 @@ class Redis:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def forget(self) -> None:
+        """Throw away what it keeps, as a Redis does that keeps nothing; only while it does not run."""
+        shutil.rmtree(self._folder / "appendonlydir", ignore_errors=True)
 
     def _answers(self) -> bool:
         try:

@@ -64,7 +64,7 @@ def make_celery(settings: Settings) -> Celery:
     app = Celery("audio-pipeline", broker=url, set_as_current=False)
     transport: dict[str, Any] = {
         "socket_connect_timeout": _CONNECT_S,
-        "socket_timeout": None,  # Of consumers, who wait for as long as there is nothing.
+        "socket_timeout": _ANSWER_S,  # Consumers ask every second, so nobody waits longer for good reasons.
         "socket_keepalive": True,
         "health_check_interval": 10,
         "retry_on_timeout": True,

@@ -44,6 +44,7 @@ class QueueMetrics:
         )
         self._seen: dict[str, float] = {}
         self._stop = threading.Event()
+        self._receiver: Any = None
         self._thread = threading.Thread(target=self._listen, name="celery-events", daemon=True)
         registry.register(self)
 
@@ -78,17 +79,15 @@ class QueueMetrics:
     def close(self) -> None:
         """Listen no more; the thread ends by itself."""
         self._stop.set()
+        if self._receiver is not None:
+            self._receiver.should_stop = True
 
     def _listen(self) -> None:
         while not self._stop.is_set():
             try:
                 with self._app.connection_for_read() as connection:
-                    receiver = self._app.events.Receiver(connection, handlers={"*": self._note})
-                    for _ in receiver.itercapture(limit=None, timeout=1.0, wakeup=True):
-                        if self._stop.is_set():
-                            return
-            except TimeoutError:
-                continue
+                    self._receiver = self._app.events.Receiver(connection, handlers={"*": self._note})
+                    self._receiver.capture(limit=None, timeout=None, wakeup=True)
             except Exception as exc:  # Whatever Redis's client raises when the line breaks.
                 log.debug("no events of workers: %s", type(exc).__name__)
                 self._stop.wait(_PAUSE_S)

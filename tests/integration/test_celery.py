@@ -39,6 +39,8 @@ def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_wav(tmp_path_factory.mktemp("song") / "song.wav", music(1.0))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_message_wakes_a_worker_and_what_redis_loses_is_found_all_the_same(
     machines: Cluster, service: Service, http: httpx.Client, song: Path
 ) -> None:

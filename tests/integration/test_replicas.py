@@ -23,6 +23,9 @@ from tests.cluster import SECRET, Cluster, WorkerMachine, cluster
 from tests.s3_server import BUCKET, CREDENTIALS, s3_server
 from tests.service import Service, ended, submit
 
+# Five processes start: on a machine that is busy that takes minutes.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
 
 @dataclass(frozen=True)
 class Replicas:
@@ -64,7 +67,7 @@ def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def job(replicas: Replicas, song: Path) -> dict[str, Any]:
     """A job that was submitted to one replica, run elsewhere, and seen to its end by the other."""
-    taken = submit(replicas.first, song, estimators="none", format="flac")
+    taken = submit(replicas.first, song, estimators="none", formats="flac")
     assert taken.status_code == 202, taken.text
     seen = ended(replicas.second, taken.json()["id"])
     assert seen["status"] == "succeeded", seen
@@ -95,7 +98,7 @@ def test_the_machines_have_no_disk_in_common(replicas: Replicas, job: dict[str, 
 def test_a_repeated_recording_is_known_to_the_other_replica(
     replicas: Replicas, job: dict[str, Any], song: Path
 ) -> None:
-    again = submit(replicas.second, song, estimators="none", format="flac")
+    again = submit(replicas.second, song, estimators="none", formats="flac")
     assert (again.json()["id"], again.headers["X-Repeated"]) == (job["id"], "true")
 
 
@@ -166,7 +169,7 @@ def test_the_audit_log_is_one_chain_over_all_machines(replicas: Replicas, job: d
 
 
 def test_what_is_deleted_at_one_replica_is_gone_everywhere(replicas: Replicas, song: Path) -> None:
-    job_id = submit(replicas.first, song, estimators="none", format="wav").json()["id"]
+    job_id = submit(replicas.first, song, estimators="none", formats="wav").json()["id"]
     ended(replicas.first, job_id)
     assert replicas.first.get(f"/jobs/{job_id}/manifest").status_code == 200
     assert replicas.second.delete(f"/jobs/{job_id}").status_code == 204
@@ -176,3 +179,25 @@ def test_what_is_deleted_at_one_replica_is_gone_everywhere(replicas: Replicas, s
     client = boto3.client("s3", endpoint_url=replicas.machines.settings["PIPELINE_STORAGE_ENDPOINT"])
     left = client.list_objects_v2(Bucket=BUCKET).get("Contents", [])
     assert left and not [one["Key"] for one in left if job_id in one["Key"]]
+
+
+def same(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest without what differs between two runs of one job: its id, and times."""
+    kept = {name: value for name, value in manifest.items() if name != "job_id" and not name.endswith("_at")}
+    kept["stages"] = [{**stage, "seconds": 0.0} for stage in kept["stages"]]
+    return kept
+
+
+def test_a_song_gives_the_same_manifest_by_celery_as_by_one_process(
+    replicas: Replicas, tmp_path: Path
+) -> None:
+    # One that nobody has sent: what is kept of another job would be used.
+    song = write_wav(tmp_path / "another.wav", music(1.5))
+    wanted = {"estimators": "tempo,key", "formats": "flac,wav"}
+    there = submit(replicas.first, song, **wanted).json()["id"]
+    with Service(tmp_path) as embedded, embedded.client() as http:
+        here = submit(http, song, **wanted).json()["id"]
+        assert ended(http, here)["status"] == "succeeded"
+        alone = http.get(f"/jobs/{here}/manifest").json()
+    assert ended(replicas.second, there)["status"] == "succeeded"
+    assert same(replicas.second.get(f"/jobs/{there}/manifest").json()) == same(alone)

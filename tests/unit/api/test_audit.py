@@ -165,6 +165,7 @@ def test_the_database_itself_refuses_changes(audit: Audit, engine: Engine, chang
         connection.execute(text(change))
 
 
+@pytest.mark.slow_on_postgresql
 def test_threads_append_one_after_another(audit: Audit) -> None:
     def append() -> None:
         for _ in range(10):
@@ -180,6 +181,7 @@ def append_some(url: str) -> None:
         audit.record("x", user="u", status="s")
 
 
+@pytest.mark.slow_on_postgresql
 def test_processes_append_one_after_another(audit: Audit, engine: Engine) -> None:
     context = multiprocessing.get_context("spawn")
     url = engine.url.render_as_string(hide_password=False)

@@ -84,6 +84,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(url: str) -> None:
     engine.dispose()
 
 
+@pytest.mark.slow_on_postgresql
 def test_processes_that_start_at_once_on_a_new_database_all_find_it_made(url: str) -> None:
     processes = [
         subprocess.Popen(
