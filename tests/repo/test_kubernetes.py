@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
@@ -25,6 +27,7 @@ EXTENSIONS = {
     "monitoring.coreos.com/v1": {"ServiceMonitor"},
     "keda.sh/v1alpha1": {"ScaledObject"},
 }
+GATEWAY_API = KUBERNETES.parents[1] / "tests" / "repo" / "gateway_api"
 _OF_THE_IMAGE = {"UI_HOST", "UI_PORT"}
 pytestmark = pytest.mark.parametrize("overlay", OVERLAYS)
 
@@ -47,6 +50,29 @@ def test_kubernetes_takes_every_object(overlay: str, version: str) -> None:
         else:
             assert one["kind"] in EXTENSIONS[one["apiVersion"]]
     assert checked >= 15
+
+
+def test_the_gateway_api_takes_every_object_of_its_kinds(overlay: str) -> None:
+    for one in rendered(overlay):
+        path = GATEWAY_API / f"{one['kind']}.json"
+        if path.exists():
+            schema = json.loads(path.read_text())
+            jsonschema.validate(one, schema)
+            assert _unknown(one["spec"], schema["properties"]["spec"]) == []
+
+
+def _unknown(value: Any, schema: Any) -> list[str]:
+    """Fields that no cluster would keep, because their kind has none of that name."""
+    if isinstance(value, list):
+        return [name for part in value for name in _unknown(part, schema["items"])]
+    known = schema.get("properties")
+    if not isinstance(value, dict) or known is None:
+        return []
+    return [
+        name
+        for key, part in value.items()
+        for name in ([key] if key not in known else _unknown(part, known[key]))
+    ]
 
 
 def test_every_object_is_in_the_namespace_and_there_is_one_of_its_name(overlay: str) -> None:
@@ -201,8 +227,11 @@ def test_nothing_reaches_anything_unless_it_is_said(overlay: str) -> None:
 
 
 def test_the_way_in_hides_the_figures_and_ends_plain_http(overlay: str) -> None:
-    rules = {rule["name"]: rule for rule in named(overlay, "HTTPRoute", "site")["spec"]["rules"]}
-    assert "backendRefs" not in rules["hidden"]
+    rules = {
+        next(iter(everywhere(rule.get("backendRefs", []), "name")), "hidden"): rule
+        for rule in named(overlay, "HTTPRoute", "site")["spec"]["rules"]
+    }
+    assert rules.keys() == {"hidden", "api", "ui"}
     hidden = {match["path"]["value"] for match in rules["hidden"]["matches"]}
     assert {"/api/metrics", "/api/api", "/_stcore/metrics"} <= hidden
     rewrite = {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}
