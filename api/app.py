@@ -19,6 +19,7 @@ from api.database import open_database
 from api.dependencies import Services
 from api.guards import install_guards
 from api.ingest import ingest_rules
+from api.jobs import result_cache
 from api.jobs.admission import Admission
 from api.jobs.feed import Feed
 from api.jobs.folders import Folders
@@ -27,21 +28,26 @@ from api.jobs.idempotency import IdempotencyStore
 from api.jobs.likeness import Sounds
 from api.jobs.listening import Listening
 from api.jobs.outlook import Outlook
+from api.jobs.shared import Shared
 from api.jobs.speed_store import SpeedStore
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.supervisor import Supervisor
 from api.jobs.workers import WorkerRegister
+from api.leadership import Leadership
 from api.metrics import Metrics
 from api.migrate import upgrade
 from api.openapi import DocumentedApp
 from api.outbound import Outbound
-from api.routers import admin, artifacts, jobs, listening, process, service, uploads, webhooks
+from api.queue.open import open_queue
+from api.routers import admin, artifacts, direct_uploads, jobs, listening, process, service, uploads, webhooks
 from api.security.keys import KeyStore
 from api.security.secret import load_secret
 from api.security.tickets import Tickets
 from api.settings import MIB, Settings, pipeline_defaults
 from api.sources import Sources
+from api.storage.open import open_storage
 from api.transactions import check_pages
+from api.uploads.direct import DirectUploads
 from api.uploads.receiving import Receiver
 from api.uploads.store import Uploads
 from api.webhooks.dispatcher import Dispatcher
@@ -53,13 +59,15 @@ from pipeline.software import VERSION
 
 
 def folders_of(settings: Settings) -> Folders:
-    """The folders that the settings name."""
+    """The folders that the settings name, and the storage behind them."""
+    storage = open_storage(settings)
     return Folders(
         settings.data_dir,
         settings.uploads_dir,
         settings.outputs_dir,
         settings.downloads_dir,
         settings.logs_dir,
+        None if storage is None else Shared(storage),
     )
 
 
@@ -80,6 +88,23 @@ def prepare(settings: Settings, *, create: bool = True) -> tuple[Engine, Folders
     return engine, folders
 
 
+def supervisor_of(settings: Settings, *, bells: bool = False, count: int | None = None) -> Supervisor:
+    """What keeps the workers of a machine alive, not yet started.
+
+    Args:
+        settings: how many there are, and how patient it is with them.
+        bells: whether they rest until they are told to look.
+        count: how many; None: as the settings say.
+    """
+    return Supervisor(
+        [sys.executable, "-m", "api", "worker"],
+        settings.workers if count is None else count,
+        grace_s=settings.grace_s + 5,
+        silent_s=settings.worker_silence_s,
+        bells=bells,
+    )
+
+
 def create_app(settings: Settings) -> FastAPI:
     """Make the application. Its workers start and stop with it.
 
@@ -93,15 +118,13 @@ def create_app(settings: Settings) -> FastAPI:
     api_key = settings.api_key.get_secret_value() if settings.api_key else None
     first_key = keys.bootstrap(api_key)
     store = SqlJobStore(engine)
-    supervisor = Supervisor(
-        [sys.executable, "-m", "api", "worker"],
-        settings.workers,
-        grace_s=settings.grace_s + 5,
-        silent_s=settings.worker_silence_s,
-    )
+    celery = settings.job_queue == "celery"
+    # By Celery, workers are processes of their own: `python -m api worker`.
+    supervisor = supervisor_of(settings, count=0 if celery else None)
     defaults, register = pipeline_defaults(settings), WorkerRegister(engine)
     tickets, audit = Tickets(secret), Audit(engine, secret)
     metrics = Metrics(engine, store, settings.data_dir)
+    queue = open_queue(settings, store, metrics.registry)
     admission = Admission(
         store,
         folders,
@@ -117,6 +140,12 @@ def create_app(settings: Settings) -> FastAPI:
         most=settings.upload_count,
         most_bytes=settings.upload_total_mb * MIB,
     )
+    direct = DirectUploads(
+        None if folders.shared is None else folders.shared.storage,
+        max_bytes=settings.max_file_bytes,
+        signed_s=settings.ticket_s,
+        kept_s=settings.upload_expiry_s,
+    )
     outbound = Outbound(settings.outbound_networks, settings.outbound_ports)
     webhook_store, webhook_secrets = WebhookStore(engine), OwnerSecrets(engine, secret)
     sender = Sender(outbound, webhook_secrets, settings.webhook_timeout_s)
@@ -126,6 +155,7 @@ def create_app(settings: Settings) -> FastAPI:
         defaults,
         folders,
         store,
+        queue,
         Feed(store),
         Outlook(store, SpeedStore(engine), register, defaults, settings.workers),
         Listening(
@@ -137,8 +167,9 @@ def create_app(settings: Settings) -> FastAPI:
         Sounds(store, folders),
         IdempotencyStore(engine, kept_s=settings.idempotency_s),
         admission,
-        Sources(resumable, outbound, ingest_rules(settings)),
+        Sources(resumable, direct, outbound, ingest_rules(settings)),
         resumable,
+        direct,
         Receiver(resumable),
         tickets,
         metrics,
@@ -155,10 +186,12 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         stop = threading.Event()
-        housekeeper = threading.Thread(target=_keep_house, args=(services, stop), name="housekeeping")
+        given = (services, Leadership(engine, "housekeeping"), stop)
+        housekeeper = threading.Thread(target=_keep_house, args=given, name="housekeeping")
         supervisor.start()
         housekeeper.start()
         dispatcher.start()
+        queue.start(engine)
         try:
             async with anyio.create_task_group() as tasks:
                 await tasks.start(services.feed.run)
@@ -169,6 +202,7 @@ def create_app(settings: Settings) -> FastAPI:
             await run_sync(supervisor.stop)
             # After the workers: what they end while they stop is told at once.
             await run_sync(dispatcher.stop)
+            await run_sync(queue.close)
             await run_sync(services.listening.close)
             await run_sync(housekeeper.join)
             engine.dispose()
@@ -200,7 +234,7 @@ def bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | 
     )
     for router in (
         process.router, uploads.router, jobs.router, artifacts.router, service.router,
-        listening.router, webhooks.router, admin.router,
+        listening.router, webhooks.router, admin.router, direct_uploads.router,
     ):  # fmt: skip
         app.include_router(router)
     return app
@@ -209,7 +243,7 @@ def bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | 
 _SUMMARY = "A recording in; stems, a musical analysis and an auditable manifest out."
 
 
-def _keep_house(services: Services, stop: threading.Event) -> None:
+def _keep_house(services: Services, leadership: Leadership, stop: threading.Event) -> None:
     settings = services.settings
     days = settings.job_retention_days
     retention = timedelta(days=days) if days else None
@@ -231,4 +265,14 @@ def _keep_house(services: Services, stop: threading.Event) -> None:
     def forget_deliveries() -> None:
         services.webhooks.forget(clock.now() - timedelta(days=settings.webhook_log_days))
 
-    keep_house([sweep_jobs, sweep_uploads, forget_deliveries], stop)
+    def sweep_copies() -> None:
+        result_cache.prune(services.folders, settings.storage_cache_mb * MIB)
+
+    def sweep_storage() -> None:
+        # What lies on this machine is this machine's to sweep; what all share, one does.
+        if leadership.leads():
+            result_cache.sweep_shared(services.store, services.folders, clock.now())
+            services.direct.sweep()
+
+    with leadership:
+        keep_house([sweep_jobs, sweep_uploads, forget_deliveries, sweep_copies, sweep_storage], stop)

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import threading
-import uuid
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
-from api import cli_audit, cli_keys
-from api.cli_migrate import migrate
-from api.cli_services import told
-from api.settings import Settings
-from api.settings_load import load_settings
-from pipeline.scratch import disk_errors
+from api import cli_audit, cli_keys, cli_migrate, cli_upgrade, cli_worker
+from api.cli_services import service_settings, told
 
 app = typer.Typer(
     help="Serve the pipeline over HTTP, and look after the service.",
@@ -29,28 +21,8 @@ app = typer.Typer(
 )
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_audit.app, name="audit")
-app.command()(migrate)
 
 EXIT_FAILED = 1
-
-
-def _settings(log_file: str | None) -> Settings:
-    """Read the settings, and log as they say: to standard error, and to a file of this name."""
-    from api.telemetry import configure_logging
-
-    settings = load_settings(os.environ, Path(".env"))
-    for folder in (settings.data_dir, settings.logs_dir):
-        with disk_errors(f"the folder {str(folder)!r}"):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    hidden = (settings.api_key, settings.secret_key, settings.database_url)
-    configure_logging(
-        settings.logging_level,
-        style=settings.log_format,
-        secrets=[secret.get_secret_value() for secret in hidden if secret is not None],
-        folder=settings.logs_dir if log_file else None,
-        name=log_file or "worker",
-    )
-    return settings
 
 
 def _stop_at_hangup() -> None:
@@ -68,7 +40,7 @@ def serve() -> None:
         from api.app import create_app
         from api.connections import Connection, listen, raise_file_limit
 
-        settings = _settings("api")
+        settings = service_settings("api")
         raise_file_limit()
         # Before anything else: with a port that is taken no key is made, and none is shown in vain.
         door = listen(settings.api_host, settings.api_port)
@@ -103,98 +75,9 @@ def _shown(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-@app.command()
-def worker(
-    parent: Annotated[int | None, typer.Option(help="Process id to die with.", hidden=True)] = None,
-    pulse: Annotated[int | None, typer.Option(help="Open file to beat on.", hidden=True)] = None,
-) -> None:
-    """Run jobs, one after another."""
-    from api.jobs.supervisor import WORKER_NICENESS, die_with_parent
-
-    if parent is not None:
-        die_with_parent(parent)
-        # What the API answers in milliseconds goes before what takes minutes.
-        os.nice(WORKER_NICENESS)
-    with told():
-        from api.app import prepare
-        from api.audit import Audit
-        from api.database import open_database
-        from api.jobs.capacity import memory_allows, threads_a_worker
-        from api.jobs.heartbeat import WorkerConfig
-        from api.jobs.model import Job
-        from api.jobs.pulse import beating
-        from api.jobs.separations import make_room
-        from api.jobs.speed_store import SpeedStore
-        from api.jobs.sql_store import SqlJobStore
-        from api.jobs.worker import warm_up, work
-        from api.jobs.workers import Presence, WorkerRegister
-        from api.security.secret import load_secret
-        from api.settings import MIB, pipeline_defaults
-        from pipeline.parallel import usable_cores
-        from pipeline.separators.registry import WarmModel
-        from pipeline.weights.registry import get_model_spec
-
-        settings = _settings(None)  # Standard error is the supervisor's.
-        # A supervisor has made the database: were it gone by now, a new one would hide that.
-        engine, folders = prepare(settings, create=parent is None)
-        stop = threading.Event()
-
-        def end(_signal: int, _frame: FrameType | None) -> None:
-            stop.set()
-
-        signal.signal(signal.SIGTERM, end)
-        signal.signal(signal.SIGINT, end)
-        # Workers with more threads than cores wait for one another at every layer.
-        threads = settings.threads or threads_a_worker(usable_cores(), settings.workers)
-        config = WorkerConfig(
-            name=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
-            pipeline=pipeline_defaults(settings).model_copy(update={"threads": threads}),
-            lease_s=settings.lease_s,
-            grace_s=settings.grace_s,
-            model_ttl_s=settings.model_ttl_s,
-            stage_warn_s=settings.stage_warn_s,
-            job_timeout_s=settings.job_timeout_s,
-            job_timeout_factor=settings.job_timeout_factor,
-            separation_cache_bytes=settings.separation_cache_mb * MIB,
-        )
-        spec, reserve = get_model_spec(settings.model), settings.memory_reserve_mb * MIB
-        audit = Audit(engine, load_secret(settings))
-
-        def record(job: Job) -> None:
-            said = job.error.code if job.error else f"{folders.result(job.id)}"
-            audit.record(
-                "job.end",
-                user=job.owner,
-                input=job.filename,
-                output=said,
-                status=job.status.value,
-                job_id=job.id,
-            )
-
-        def may_begin() -> bool:
-            # On a full disk jobs wait rather than fail.
-            roomy = make_room(folders, folders.outputs, settings.disk_reserve_mb * MIB)
-            return roomy and memory_allows(spec, reserve)
-
-        # A database of its own: the worker's writes wait for nothing that the register does.
-        register = WorkerRegister(open_database(settings.database_url.get_secret_value(), create=False))
-        warm = WarmModel()
-        with Presence(register, config.name, settings.device, lambda: warm.name) as presence:
-            if memory_allows(spec, reserve):
-                warm_up(warm, config.pipeline)
-            store, beat = SqlJobStore(engine), beating(pulse)
-            work(
-                store,
-                folders,
-                config,
-                stop,
-                may_begin,
-                record,
-                presence.note,
-                warm,
-                beat,
-                speeds=SpeedStore(engine),
-            )
+app.command("worker")(cli_worker.worker)
+app.command()(cli_upgrade.upgrade)
+app.command("migrate-store")(cli_migrate.migrate_store)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What the administrator's commands work with: settings, database, secret; and how they tell of failures."""
+"""What commands work with: settings, database, secret; and how they tell of failures."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from api.settings import Settings
 from api.settings_load import load_settings
 from api.telemetry import one_line
 from pipeline.errors import PipelineError
+from pipeline.scratch import disk_errors
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
@@ -38,6 +39,34 @@ class Services:
     settings: Settings
     engine: Engine
     secret: ServerSecret
+
+
+def service_settings(log_file: str | None) -> Settings:
+    """Read the settings, and log as they say.
+
+    Args:
+        log_file: name of a file to log to besides standard error; None: there is none.
+
+    Raises:
+        SettingsInvalid: a setting makes no sense.
+        PipelineError: a folder cannot be made.
+    """
+    from api.telemetry import configure_logging
+
+    settings = load_settings(os.environ, Path(".env"))
+    for folder in (settings.data_dir, settings.logs_dir):
+        with disk_errors(f"the folder {str(folder)!r}"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    hidden = (settings.api_key, settings.secret_key, settings.database_url, settings.broker_url,
+              settings.rate_storage)  # fmt: skip
+    configure_logging(
+        settings.logging_level,
+        style=settings.log_format,
+        secrets=[secret.get_secret_value() for secret in hidden if secret is not None],
+        folder=settings.logs_dir if log_file else None,
+        name=log_file or "worker",
+    )
+    return settings
 
 
 @contextmanager

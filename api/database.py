@@ -28,6 +28,11 @@ metadata = MetaData(
 ONLY_READS = "only_reads"
 """Execution option of a connection whose transactions write nothing."""
 
+STATEMENT_S = 60.0
+"""Seconds after which PostgreSQL gives up a statement, or a transaction that does nothing."""
+LOCK_S = 30.0
+"""Seconds for which a statement waits for another transaction's lock: as long as on SQLite."""
+
 _FILE = "file"
 """Where a connection notes which file it has open."""
 
@@ -40,7 +45,9 @@ def open_database(url: str, *, create: bool = True) -> Engine:
     that was restored; where there is nothing, it fails.
 
     Args:
-        url: SQLAlchemy's; ``sqlite:///path`` by default.
+        url: SQLAlchemy's; ``sqlite:///path`` by default. ``postgresql://`` and ``postgres://``, as hosts of
+            databases give them, are taken for psycopg's. What stands behind ``?`` goes to the driver, such
+            as ``sslmode=verify-full&sslrootcert=/path``.
         create: whether to make an SQLite file that is missing. It is never made later.
 
     Returns:
@@ -53,7 +60,7 @@ def open_database(url: str, *, create: bool = True) -> Engine:
     parsed = _parsed(url)
     # hide_parameters: errors of the database end up in logs, and what is written may be secret.
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_size=5, max_overflow=10, pool_pre_ping=True, hide_parameters=True)
+        return _open_server(parsed)
     engine = create_engine(
         parsed, connect_args={"timeout": 30, "check_same_thread": False}, hide_parameters=True
     )
@@ -64,13 +71,51 @@ def open_database(url: str, *, create: bool = True) -> Engine:
     return engine
 
 
+def _open_server(parsed: URL) -> Engine:
+    """An engine for PostgreSQL: no statement, lock or dead network keeps a caller for ever."""
+    given: dict[str, Any] = {}
+    if parsed.get_backend_name() == "postgresql":
+        limits = {
+            "statement_timeout": STATEMENT_S,
+            "lock_timeout": LOCK_S,
+            "idle_in_transaction_session_timeout": STATEMENT_S,
+        }
+        options = " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items())
+        given = {
+            "application_name": "audio-pipeline",
+            "connect_timeout": 5,
+            # A server whose machine is gone sends nothing. The kernel notices after half a minute so.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 20_000,
+        }
+        # What the operator says wins; his options come last and count.
+        given = {name: value for name, value in given.items() if name not in parsed.query}
+        said = parsed.query.get("options", "")
+        given["options"] = f"{options} {said if isinstance(said, str) else ' '.join(said)}".strip()
+        parsed = parsed.difference_update_query(["options"])
+    return create_engine(
+        parsed,
+        pool_size=5,
+        max_overflow=10,
+        pool_pre_ping=True,
+        pool_timeout=30,
+        connect_args=given,
+        hide_parameters=True,
+    )
+
+
 def _parsed(url: str) -> URL:
     hint = "Leave it out for SQLite in DATA_DIR; docs/settings.md explains every setting."
     try:
         parsed = make_url(url)
+        if parsed.drivername in {"postgres", "postgresql"}:
+            parsed = parsed.set(drivername="postgresql+psycopg")
         parsed.get_dialect().import_dbapi()
     except ArgumentError as exc:  # Also of a name that no dialect has.
-        raise SettingsInvalid("DATABASE_URL: should be one of SQLAlchemy's, sqlite:///…", hint) from exc
+        said = "DATABASE_URL: should be one of SQLAlchemy's, sqlite:///… or postgresql://…"
+        raise SettingsInvalid(said, hint) from exc
     except ImportError as exc:
         raise SettingsInvalid(f"DATABASE_URL: its driver is not installed: {exc.name}.", hint) from exc
     return parsed

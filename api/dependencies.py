@@ -22,11 +22,13 @@ from api.jobs.store import JobStore
 from api.jobs.workers import WorkerRegister
 from api.metrics import Metrics
 from api.outbound import Outbound
+from api.queue.open import Queue
 from api.security.keys import KeyStore
 from api.security.principal import Principal, Scope
 from api.security.tickets import Tickets
 from api.settings import Settings
 from api.sources import Sources
+from api.uploads.direct import DirectUploads
 from api.uploads.receiving import Receiver
 from api.uploads.store import Uploads
 from api.webhooks.sender import Sender
@@ -43,6 +45,7 @@ class Services:
     defaults: PipelineConfig
     folders: Folders
     store: JobStore
+    queue: Queue
     feed: Feed
     outlook: Outlook
     listening: Listening
@@ -51,6 +54,7 @@ class Services:
     admission: Admission
     sources: Sources
     uploads: Uploads
+    direct: DirectUploads
     receiver: Receiver
     tickets: Tickets
     metrics: Metrics

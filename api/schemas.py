@@ -93,7 +93,7 @@ class Submission(JobOptions):
     url: str | None = Field(
         default=None, max_length=2048, description="https, of a host that the operator has allowed."
     )
-    upload_id: str | None = Field(default=None, max_length=64, description="Of a finished resumable upload.")
+    upload_id: str | None = Field(default=None, max_length=64, description="Of a finished upload.")
     webhook_url: str | None = Field(default=None, max_length=2048, description="Is told when the job ends.")
     priority: int = Field(default=0, ge=0, le=9, description="Higher runs first, as far as the key allows.")
     metadata: Metadata = Field(default_factory=dict, description="Yours; comes back with the job.")
@@ -284,6 +284,23 @@ class UploadBody(Wire):
     finished: bool
     created_at: datetime
     expires_at: datetime = Field(description="Put off by every byte that comes in.")
+
+
+class DirectUploadRequest(Wire):
+    """A recording that is to go straight to the storage."""
+
+    filename: str = Field(min_length=1, max_length=500)
+    length: int = Field(ge=1, description="Bytes that it has, exactly.")
+
+
+class DirectUploadBody(Wire):
+    """Where to send a recording; then `POST /process` with `upload_id`."""
+
+    upload_id: str
+    method: str = "PUT"
+    url: str
+    headers: dict[str, str] = Field(description="That the request must carry exactly so.")
+    expires_at: datetime
 
 
 class TicketBody(Wire):

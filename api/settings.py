@@ -6,7 +6,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, AliasGenerator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasGenerator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from api.host_names import is_host_pattern
@@ -18,6 +26,8 @@ from api.settings_types import (
     Ports,
     as_rate,
     at_least,
+    is_broker_url,
+    listed,
     switched_off,
     visible,
 )
@@ -32,11 +42,12 @@ UNPREFIXED = frozenset(
     [
         "device", "api_host", "api_port", "logging_level", "max_file_size_mb", "job_retention_days",
         "api_key", "secret_key", "data_dir", "uploads_dir", "outputs_dir", "downloads_dir", "logs_dir",
-        "database_url", "weights_dir", "weights_mirror", "weights_offline",
+        "database_url", "job_queue", "storage", "weights_dir", "weights_mirror", "weights_offline",
     ]
 )  # fmt: skip
 """Settings whose variable is their name in capitals; all others begin with ``PIPELINE_``."""
 
+_BUCKET: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?")
 _ORIGIN: Final = re.compile(r"https?://[^/\s?#]+")
 
 
@@ -95,6 +106,19 @@ class Settings(BaseSettings):
     )
     """SQLAlchemy's URL of the database; SQLite in DATA_DIR unless set."""
 
+    storage: str | None = Field(default=None, min_length=1)
+    """Where recordings and results are kept for all machines: s3://bucket/prefix, or a folder on a volume
+    that all mount. UPLOADS_DIR and OUTPUTS_DIR then hold copies. Unset: they are all there is."""
+    storage_endpoint: str | None = Field(default=None, pattern=r"^https?://[^/\s]+(:\d+)?/?$")
+    """URL of a service that speaks like S3; AWS unless set. Credentials are found as by every AWS program."""
+    storage_encryption: str = Field(default="", pattern=r"^(AES256|aws:kms(:[^\s]+)?)?$")
+    """How S3 encrypts: AES256, aws:kms or aws:kms:<key id>. As the bucket says unless set."""
+    storage_downloads: Literal["proxy", "redirect"] = "proxy"
+    """proxy: files of results go through the API. redirect: it sends browsers to S3, by an address that works
+    for PIPELINE_TICKET_S."""
+    storage_cache_mb: int = Field(default=10240, ge=0)
+    """MB of copies of results that stay here when STORAGE is set. Those used longest ago go first."""
+
     weights_dir: Path | None = None
     """Folder where weights are kept; the user's cache folder unless set."""
     weights_mirror: str | None = None
@@ -117,9 +141,25 @@ class Settings(BaseSettings):
 
     workers: int = Field(default=1, ge=0, le=64)
     """Jobs that run at the same time, each in a process of its own. 0: none here."""
+    job_queue: Literal["local", "celery"] = "local"
+    """local: workers look for jobs by themselves. celery: they are told by Redis, on any number of machines;
+    needs PostgreSQL. See docs/SCALING.md."""
+    broker_url: Annotated[SecretStr, AfterValidator(is_broker_url)] | None = None
+    """Redis that carries the messages of JOB_QUEUE=celery: redis://host:6379/0, or rediss://… for TLS."""
+    queues: Annotated[tuple[Literal["cpu", "gpu", "priority"], ...], BeforeValidator(listed)] = Field(
+        default=("cpu", "gpu", "priority"), min_length=1
+    )
+    """Kinds of jobs, comma-separated, that the workers of this machine are told of. Whatever nobody was told
+    of is found by any worker a little later."""
+    gpu_from_s: float = Field(default=1200.0, ge=0, allow_inf_nan=False)
+    """Seconds of audio, times the networks of its model, from which a job is one for a GPU."""
+    poll_s: float = Field(default=0.0, ge=0, le=600, allow_inf_nan=False)
+    """Seconds from one look for jobs to the next. 0: 0.25 with JOB_QUEUE=local, 5 with celery."""
+    worker_memory_mb: int = Field(default=0, ge=0)
+    """MB of memory beyond which a worker is replaced between two jobs. 0: never."""
     max_queued: int = Field(default=100, ge=1)
     """Jobs that may wait; more are answered 503."""
-    lease_s: float = Field(default=30.0, ge=3, allow_inf_nan=False)
+    lease_s: float = Field(default=20.0, ge=3, allow_inf_nan=False)
     """Seconds after which the job of a silent worker is given to another."""
     worker_silence_s: float = Field(default=120.0, ge=3, allow_inf_nan=False)
     """Seconds after which a worker that shows no sign of life is killed and replaced."""
@@ -236,6 +276,13 @@ class Settings(BaseSettings):
             choose_formats(value)
         except ConfigError as exc:
             raise ValueError(f"{exc.message} {exc.hint}".removesuffix(".")) from exc
+        return value
+
+    @field_validator("storage")
+    @classmethod
+    def _is_storage(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value and not _BUCKET.fullmatch(value):
+            raise ValueError("should be s3://bucket/prefix, or a folder")
         return value
 
     @field_validator("cors_origins")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from limits import parse_many
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -46,6 +47,18 @@ def visible(value: SecretStr) -> SecretStr:
     # Anything else does not survive an HTTP header.
     if not all("!" <= c <= "~" for c in value.get_secret_value()):
         raise ValueError("should be visible ASCII characters without blanks")
+    return value
+
+
+def is_broker_url(value: SecretStr) -> SecretStr:
+    """A URL of a Redis.
+
+    Raises:
+        ValueError: it is none.
+    """
+    parts = urlsplit(value.get_secret_value())
+    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
+        raise ValueError("should be redis://host:port/0, or rediss://… for TLS")
     return value
 
 

@@ -14,6 +14,7 @@ from fastapi.concurrency import contextmanager_in_threadpool
 from api.ingest import IngestRules, fetch
 from api.outbound import Outbound
 from api.receiving import Received, Recording, storable_name
+from api.uploads.direct import PREFIX, DirectUploads
 from api.uploads.store import Uploads
 from pipeline.progress import CancelToken
 
@@ -25,12 +26,15 @@ class Sources:
 
     Args:
         uploads: the resumable ones.
+        direct: those that went to the storage.
         outbound: the way out.
         rules: what may be fetched from URLs.
     """
 
-    def __init__(self, uploads: Uploads, outbound: Outbound, rules: IngestRules) -> None:
-        self._uploads = uploads
+    def __init__(
+        self, uploads: Uploads, direct: DirectUploads, outbound: Outbound, rules: IngestRules
+    ) -> None:
+        self._uploads, self._direct = uploads, direct
         self._outbound = outbound
         self._rules = rules
         # Threads of their own: slow servers must not keep other requests waiting.
@@ -57,6 +61,10 @@ class Sources:
         """
         if taken.recording is not None:
             yield taken.recording
+        elif (direct_id := taken.submission.upload_id or "").startswith(PREFIX):
+            upload_here = self._direct.take(owner, direct_id, taken.folder)
+            async with contextmanager_in_threadpool(upload_here) as (path, filename):
+                yield Recording(path, storable_name(filename))
         elif taken.submission.upload_id is not None:
             upload = self._uploads.take(owner, taken.submission.upload_id)
             async with contextmanager_in_threadpool(upload) as found:

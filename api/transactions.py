@@ -25,6 +25,10 @@ _TURN_S = 30.0
 _ONE_WRITER = 0x617564696F  # Any number that all processes share.
 
 
+SEALED = "this database has moved"
+"""What the triggers of a database say that `api.moving` has moved elsewhere."""
+
+
 class DatabaseTime(ColumnElement[float]):
     """The database's clock as an expression: float, seconds since 1970 (UTC), to a millisecond or better."""
 
@@ -131,7 +135,11 @@ def database_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (IntegrityError, ProgrammingError, DataError, NotSupportedError):
+    except IntegrityError as exc:
+        if SEALED in str(exc.orig):
+            raise _moved() from exc
+        raise
+    except (ProgrammingError, DataError, NotSupportedError):
         raise
     except PoolTimeout as exc:
         raise _busy() from exc
@@ -160,6 +168,11 @@ def _damaged(how: str = "") -> PipelineError:
     # A log beside it that belongs to the damaged file would be played into the restored one.
     hint = "Stop the service, remove the files beside it that end in -wal and -shm, and restore a backup."
     return DatabaseUnavailable(f"The database file is damaged{how}.", hint)
+
+
+def _moved() -> PipelineError:
+    hint = "Set DATABASE_URL to where it is now: docs/SCALING.md tells of moving."
+    return DatabaseUnavailable("The database has moved and takes no changes here.", hint, retry_after_s=30)
 
 
 def _away() -> PipelineError:

@@ -89,6 +89,9 @@ missing_programs() { # Debian's names of the packages that hold them
     # Debian keeps nginx where only root's PATH leads.
     [[ $goals != *" tests "* ]] || have nginx || [[ -x /usr/sbin/nginx ]] || echo nginx-light
     [[ $goals != *" tests "* ]] || have redis-server || echo redis-server # counts requests of two services
+    # Debian keeps the server's programs below a folder of their version.
+    [[ $goals != *" tests "* ]] || have postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ||
+        echo postgresql
     [[ $goals != *" tests "* ]] || have promtool || echo prometheus       # reads the metrics
     [[ $goals != *" tests "* ]] || have chromium || echo chromium         # shows the pages
 }

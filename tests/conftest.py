@@ -15,6 +15,7 @@ from pipeline.audio import FloatArray
 from pipeline.config import WeightsConfig
 from pipeline.weights.fetch import ensure
 from pipeline.weights.registry import DEFAULT, get_model_spec
+from tests.postgres import stop_shared
 
 SONG_STEMS = ("drums", "bass", "other", "vocals")
 """Stems of the song in the order of its audio streams 1 to 4; stream 0 is the mix.
@@ -64,6 +65,20 @@ def _stream(path: Path, index: int) -> FloatArray:
 def in_ci() -> bool:
     """Whether this run decides about a change."""
     return os.environ.get("CI", "").lower() == "true"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to `make test-all` what takes long on PostgreSQL and is the same SQL as on SQLite."""
+    for item in items:
+        spec = getattr(item, "callspec", None)
+        if item.get_closest_marker("slow_on_postgresql") and spec and "postgresql" in spec.id.split("-"):
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_unconfigure() -> None:
+    """End the PostgreSQL of this run."""
+    stop_shared()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from api.database import open_database
 from api.jobs.model import Job, JobError, JobStatus
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.store import Claim, JobStore
-from api.migrate import upgrade
 from api.transactions import DatabaseTime
+from tests.databases import DATABASES
 
 LEASE_S = 30.0
 LOST = 3600.0
@@ -27,14 +26,10 @@ At = Callable[[float], JobStore]
 
 
 @contextmanager
-def sqlite(folder: Path) -> Iterator[At]:
-    engine = open_database(f"sqlite:///{folder / 'jobs.db'}")
-    upgrade(engine)
-    yield lambda seconds: SqlJobStore(engine, DatabaseTime() + seconds)
-    engine.dispose()
-
-
-BACKENDS: dict[str, Callable[[Path], AbstractContextManager[At]]] = {"sqlite": sqlite}
+def backend(name: str, folder: Path) -> Iterator[At]:
+    """The store of an empty database of this kind."""
+    with DATABASES[name](folder) as engine:
+        yield lambda seconds: SqlJobStore(engine, DatabaseTime() + seconds)
 
 
 def new(owner: str = "anna", **values: Any) -> Job:

@@ -12,6 +12,7 @@ from typing import Final
 
 from api.errors import NotFound, StorageUnavailable
 from api.jobs.model import Job
+from api.jobs.shared import Shared
 from pipeline.scratch import disk_errors
 
 _INCOMING: Final = ".incoming-"
@@ -28,6 +29,8 @@ class Folders:
         outputs: ``<job_id>/manifest.json`` and ``<job_id>/stems/``: results, complete or not there at all.
         downloads: temporary files of transfers.
         logs: log files.
+        shared: recordings and results that other machines share; None: there is this machine alone. With it,
+            what lies in `uploads` and `outputs` is a copy that may be missing.
     """
 
     data: Path
@@ -35,6 +38,7 @@ class Folders:
     outputs: Path
     downloads: Path
     logs: Path
+    shared: Shared | None = None
 
     @classmethod
     def below(cls, data: Path) -> Folders:
@@ -116,6 +120,18 @@ class Folders:
     def input(self, job: Job) -> Path:
         """The recording of a job, whether or not it is still there."""
         return self.uploads / checked(job.id) / "input"
+
+    def has_input(self, job: Job) -> bool:
+        """Whether the recording of a job is there, here or where all machines have it."""
+        here = self.input(job).is_file()
+        return here or (self.shared is not None and self.shared.has_input(checked(job.id)))
+
+    def fetched_input(self, job: Job) -> Path:
+        """The recording of a job, brought here if need be, whether or not it is still there."""
+        path = self.input(job)
+        if self.shared is not None:
+            self.shared.fetch_input(job.id, path)
+        return path
 
     def upload(self, job_id: str) -> Path:
         """The folder of a job's recording."""

@@ -12,6 +12,7 @@ from enum import Enum, auto
 from types import TracebackType
 
 from api.errors import JobTimedOut
+from api.jobs import result_cache
 from api.jobs.model import JobError, StageTime
 from api.jobs.separations import DEFAULT_CACHE_BYTES
 from api.jobs.store import Claim, JobStore
@@ -26,6 +27,9 @@ EXIT_HUNG = 70
 
 EXIT_STARVED = 71
 """Exit status of a worker that cannot have a thread: EX_OSERR."""
+
+EXIT_RECYCLED = 75
+"""Exit status of a worker that has grown too large and ends between two jobs: EX_TEMPFAIL."""
 
 FROZEN_S = 5.0
 """A thread that wakes so much too late was not kept waiting: its process was stopped (SIGSTOP, a paused
@@ -47,6 +51,7 @@ class WorkerConfig:
         job_timeout_s: that every attempt may take.
         job_timeout_factor: seconds more for each second of the recording.
         separation_cache_bytes: of separations that are kept at most, for later jobs.
+        result_cache_bytes: of copies of results that lie in a storage too.
         retry_pause_s: rest before a store that failed is asked again.
         hang_s: a job that does not stop within this ends with its process.
         model_ttl_s: how long a model stays loaded that no job asks for; 0: for ever.
@@ -65,6 +70,7 @@ class WorkerConfig:
     hang_s: float = 120.0
     model_ttl_s: float = 0.0
     separation_cache_bytes: int = DEFAULT_CACHE_BYTES
+    result_cache_bytes: int = result_cache.DEFAULT_CACHE_BYTES
 
 
 class Stop(Enum):

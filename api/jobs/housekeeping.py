@@ -149,6 +149,8 @@ def remove_incoming(folders: Folders) -> int:
 
 def remove_audio(folders: Folders, job_id: str) -> None:
     """Remove a job's recording, its separation, and all of its result but the manifest."""
+    if folders.shared is not None:
+        folders.shared.forget_audio(job_id)
     shutil.rmtree(folders.upload(job_id), ignore_errors=True)
     forget(folders, job_id)
     _remove_made(folders, job_id)
@@ -160,6 +162,8 @@ def remove_audio(folders: Folders, job_id: str) -> None:
 
 def remove_all(folders: Folders, job_id: str) -> None:
     """Remove a job's recording, result, separation, and what was made of them for players."""
+    if folders.shared is not None:
+        folders.shared.forget(job_id)
     shutil.rmtree(folders.upload(job_id), ignore_errors=True)
     _remove_made(folders, job_id)
     shutil.rmtree(folders.result(job_id), ignore_errors=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +15,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from api.errors import InvalidRequest
+from api.errors import InvalidRequest, StorageUnavailable
+from api.jobs.folders import Folders
 from api.jobs.model import Job, JobStatus
 from pipeline.codec.formats import check_channels, choose_formats
 from pipeline.codec.probe import Probe, probe
@@ -125,6 +128,14 @@ def new_job(
         max_attempts=max_attempts,
         duration_s=examined.probe.claimed_s,
     )
+
+
+def forget_input(folders: Folders, job_id: str) -> None:
+    """Remove the recording of a job that was not accepted after all; what cannot be is swept later."""
+    shutil.rmtree(folders.upload(job_id), ignore_errors=True)
+    if folders.shared is not None:
+        with suppress(StorageUnavailable):
+            folders.shared.forget(job_id)
 
 
 def keep_input(upload: Path, uploads: Path, job: Job) -> None:

@@ -2,7 +2,8 @@
 
 An attempt works in a folder of its own, ``outputs/.attempts/<job_id>.<fence>``, locked as long as its process
 lives. Its finished result moves to ``outputs/<job_id>`` by one rename, which fails where there is a result
-already. So two attempts of one job never touch the same files, and at most one of them is published.
+already. Where machines share a storage it goes there first: see `api.jobs.shared`. So two attempts of one job
+never touch the same files, and at most one of them is published.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class AttemptFolder:
             self._held = LockedFolder(folders.attempt(job_id, fence))
         self.path = self._held.path
         self._made = self.path / job_id
-        self._target = folders.result(job_id)
+        self._folders, self._job_id = folders, job_id
 
     def publish(self) -> None:
         """Show the finished result; where the job has one already, that one stays.
@@ -47,7 +48,7 @@ class AttemptFolder:
             DiskFull: no space left.
             OutputUnwritable: the operating system refuses.
         """
-        _move(self._made, self._target)
+        _publish(self._folders, self._job_id, self._made)
 
     def __enter__(self) -> AttemptFolder:
         return self
@@ -60,6 +61,8 @@ class AttemptFolder:
 
 def is_published(folders: Folders, job_id: str) -> bool:
     """Whether the job has a complete result."""
+    if folders.shared is not None:
+        return folders.shared.has_result(job_id)
     return _is_complete(folders.result(job_id))
 
 
@@ -75,7 +78,7 @@ def publish_left(folders: Folders, job_id: str) -> bool:
     """
     for folder in _abandoned(folders, job_id):
         if _is_complete(folder / job_id):
-            _move(folder / job_id, folders.result(job_id))
+            _publish(folders, job_id, folder / job_id)
             return True
     return False
 
@@ -104,6 +107,12 @@ def _is_complete(folder: Path) -> bool:
     except ManifestInvalid:
         return False
     return True
+
+
+def _publish(folders: Folders, job_id: str, made: Path) -> None:
+    if folders.shared is not None and not folders.shared.publish(job_id, made):
+        return  # Another attempt was first: what is here must not pass for the job's result.
+    _move(made, folders.result(job_id))
 
 
 def _move(source: Path, target: Path) -> None:

@@ -7,10 +7,14 @@ and who started it waits for it (CPython's ``Thread.start``); a call to a driver
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+_BEAT: Final = b"."
+_RESTS: Final = b"z"
+_WORKS: Final = b"w"
 _LOOK_S: Final = 1.0
 """Nobody listened for longer than this: the listener was stopped, and its worker perhaps with it."""
 
@@ -24,6 +28,8 @@ class Pulse:
     Attributes:
         fd: the worker's end, to be handed to it and then closed here by `handed_over`.
         heard: whether the worker has come so far as to beat.
+        rests: how often it has said that it found nothing to do.
+        resting: whether it has nothing to do now.
 
     Raises:
         OSError: this process has too many files open.
@@ -34,6 +40,10 @@ class Pulse:
         for end in (self._ear, self.fd):
             os.set_blocking(end, False)
         self.heard = False
+        self.rests = 0
+        self.resting = False
+        self._lock = threading.Lock()
+        self._news = False
         self._looked_at, self._silence_s = now, 0.0
 
     def handed_over(self) -> None:
@@ -46,16 +56,24 @@ class Pulse:
         Args:
             now: monotonic seconds.
         """
-        self._silence_s += min(now - self._looked_at, _LOOK_S)
-        self._looked_at = now
-        with suppress(BlockingIOError):
-            while os.read(self._ear, 4096):
-                self.heard, self._silence_s = True, 0.0
+        self.hear()
+        self._silence_s = 0.0 if self._news else self._silence_s + min(now - self._looked_at, _LOOK_S)
+        self._looked_at, self._news = now, False
         return self._silence_s
+
+    def hear(self) -> None:
+        """Take in what the worker has said. Any thread may call this."""
+        with self._lock, suppress(OSError):  # Nothing more, or closed meanwhile.
+            while said := os.read(self._ear, 4096):
+                self.heard = self._news = True
+                self.rests += said.count(_RESTS)
+                if (last := max(said.rfind(_RESTS), said.rfind(_WORKS))) >= 0:
+                    self.resting = said[last : last + 1] == _RESTS
 
     def close(self) -> None:
         """Listen no more."""
-        os.close(self._ear)
+        with self._lock:
+            os.close(self._ear)
 
 
 def beating(fd: int | None) -> Callable[[], None]:
@@ -64,12 +82,34 @@ def beating(fd: int | None) -> Callable[[], None]:
     Args:
         fd: its end of the pipe; None: nobody listens.
     """
+    return _saying(fd, _BEAT)
+
+
+def resting(fd: int | None) -> Callable[[], None]:
+    """What a worker calls when it has found nothing to do.
+
+    Args:
+        fd: its end of the pipe; None: nobody listens.
+    """
+    return _saying(fd, _RESTS)
+
+
+def working(fd: int | None) -> Callable[[], None]:
+    """What a worker calls when it begins a job.
+
+    Args:
+        fd: its end of the pipe; None: nobody listens.
+    """
+    return _saying(fd, _WORKS)
+
+
+def _saying(fd: int | None, what: bytes) -> Callable[[], None]:
     if fd is None:
         return lambda: None
     os.set_inheritable(fd, False)
 
-    def beat() -> None:
+    def say() -> None:
         with suppress(OSError):  # The pipe is full, or its other end has gone: there is nobody to tell.
-            os.write(fd, b".")
+            os.write(fd, what)
 
-    return beat
+    return say

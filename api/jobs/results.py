@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from api.errors import ResultDamaged
+from api.jobs import result_cache
 from api.jobs.folders import Folders
 from pipeline.errors import ManifestInvalid
 from pipeline.manifest import Artifact, Manifest, read_manifest
@@ -17,21 +18,27 @@ def read_result(folders: Folders, job_id: str) -> Manifest:
         StorageUnavailable: the folder of the results is not there.
         ResultDamaged: the manifest is missing, or not as it was published.
     """
+    path = folders.result(job_id) / "manifest.json"
+    if folders.shared is not None:
+        folders.shared.fetch_manifest(job_id, path)
+        result_cache.used(folders, job_id)
     try:
-        return read_manifest(folders.result(job_id) / "manifest.json")
+        return read_manifest(path)
     except ManifestInvalid as exc:
         folders.check()
         raise _damaged(job_id, "manifest.json") from exc
 
 
 def artifact_file(folders: Folders, job_id: str, artifact: Artifact) -> Path:
-    """Where an artifact lies.
+    """Where an artifact lies, brought to this machine if need be.
 
     Raises:
         StorageUnavailable: the folder of the results is not there.
         ResultDamaged: the file is missing, or of another size than when it was published.
     """
     path = folders.result(job_id) / artifact.path
+    if folders.shared is not None:
+        folders.shared.fetch_artifact(job_id, artifact, path)
     if not path.is_file() or path.stat().st_size != artifact.bytes:
         folders.check()
         raise _damaged(job_id, artifact.path)
@@ -45,7 +52,10 @@ def is_whole(folders: Folders, job_id: str) -> bool:
         StorageUnavailable: the folder of the results is not there.
     """
     try:
-        for artifact in read_result(folders, job_id).artifacts:
+        artifacts = read_result(folders, job_id).artifacts
+        if folders.shared is not None:
+            return all(folders.shared.has_artifact(job_id, artifact) for artifact in artifacts)
+        for artifact in artifacts:
             artifact_file(folders, job_id, artifact)
     except ResultDamaged:
         return False

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from api.jobs.bell import Bell
+from api.jobs.heartbeat import EXIT_RECYCLED
 from api.jobs.pulse import Pulse
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,7 @@ _LONGEST_PAUSE_S: Final = 30.0
 _HEALTHY_S: Final = 60.0
 """A worker that lived this long did not die of its start: the next one starts at once."""
 _SILENT_S: Final = 120.0
+_TURN_LOOK_S: Final = 0.02
 ENVIRONMENT: Final = {"GOMP_SPINCOUNT": "1000"}
 """Of workers, unless the operator says otherwise.
 
@@ -57,6 +60,8 @@ class _Place:
 
     process: subprocess.Popen[bytes] | None = None
     pulse: Pulse | None = None
+    bell: Bell | None = None
+    taken: bool = False
     started: float = 0.0
     start_at: float = 0.0
     deaths: int = 0
@@ -78,6 +83,8 @@ class Supervisor:
             lock, so this is less than others wait for that.
         silent_s: how long a worker may show no sign of life; then it is killed. For its start it has two
             minutes at least.
+        bells: whether workers rest until they are told to look: see `turn`. ``--bell`` with the number of an
+            open file is added, for `api.jobs.bell.rest`.
         clock: monotonic seconds.
     """
 
@@ -89,12 +96,15 @@ class Supervisor:
         grace_s: float = 30.0,
         frozen_s: float = 15.0,
         silent_s: float = _SILENT_S,
+        bells: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._command = [*command, "--parent", str(os.getpid())]
         self._places = [_Place() for _ in range(count)]
         self._grace_s, self._frozen_s, self._silent_s = grace_s, frozen_s, silent_s
+        self._bells = bells
         self._clock = clock
+        self._turns = threading.Lock()
         self._stopping = threading.Event()
         # The kernel takes the thread that forked for the parent: the workers would die with a shorter one.
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
@@ -124,6 +134,48 @@ class Supervisor:
         """Start the workers, and keep them alive from now on."""
         self._thread.start()
 
+    def turn(self, most_s: float) -> bool:
+        """Have a worker that rests look for work, and stay until it rests again.
+
+        Args:
+            most_s: how long to wait for a worker that rests.
+
+        Returns:
+            Whether one looked. What it found, if anything, it has brought to an end, or it has died.
+        """
+        deadline = self._clock() + most_s
+        while (place := self._take()) is None:
+            if self._clock() >= deadline or self._stopping.wait(_TURN_LOOK_S):
+                return False
+        try:
+            process, pulse, bell = place.process, place.pulse, place.bell
+            if pulse is None or bell is None:
+                return False
+            before = pulse.rests
+            bell.ring()
+            while place.process is process and pulse.rests == before:
+                if self._stopping.wait(_TURN_LOOK_S):
+                    break
+                pulse.hear()
+            return True
+        finally:
+            place.taken = False
+
+    def _take(self) -> _Place | None:
+        with self._turns:
+            for place in self._places:
+                if place.taken or place.pulse is None:
+                    continue
+                place.pulse.hear()
+                if place.pulse.resting:
+                    place.taken = True
+                    return place
+        return None
+
+    def begin_stop(self) -> None:
+        """Tell the workers to finish or hand back their jobs, without waiting for them."""
+        self._stopping.set()
+
     def stop(self) -> None:
         """Tell the workers to finish or hand back their jobs, and wait until all are gone."""
         self._stopping.set()
@@ -140,10 +192,15 @@ class Supervisor:
         now = self._clock()
         if place.process is not None and place.process.poll() is not None:
             status = place.process.returncode
-            place.deaths = 0 if now - place.started >= _HEALTHY_S else place.deaths + 1
+            healthy = status == EXIT_RECYCLED or now - place.started >= _HEALTHY_S
+            place.deaths = 0 if healthy else place.deaths + 1
             pause_s = _pause_s(place.deaths)
-            said = {"action": "worker_died", "pid": place.process.pid, "status": status}
-            log.warning("worker died with status %d; next in %.1f s", status, pause_s, extra=said)
+            if status == EXIT_RECYCLED:
+                said = {"action": "worker_recycled", "pid": place.process.pid}
+                log.info("worker had grown too large and is replaced", extra=said)
+            else:
+                said = {"action": "worker_died", "pid": place.process.pid, "status": status}
+                log.warning("worker died with status %d; next in %.1f s", status, pause_s, extra=said)
             place.process, place.start_at = None, now + pause_s
             _forget_pulse(place)
         if place.process is not None and not place.killed:
@@ -159,17 +216,24 @@ class Supervisor:
 
     def _start(self, place: _Place, now: float) -> None:
         place.pulse = pulse = Pulse(now)
+        command, ends = [*self._command, "--pulse", str(pulse.fd)], [pulse.fd]
+        if self._bells:
+            place.bell = Bell()
+            command += ["--bell", str(place.bell.fd)]
+            ends.append(place.bell.fd)
         try:
             # A session of its own: Ctrl-C in a terminal is for the supervisor, who then asks the workers.
             place.process = subprocess.Popen(
-                [*self._command, "--pulse", str(pulse.fd)],
+                command,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                pass_fds=[pulse.fd],
+                pass_fds=ends,
                 env={**ENVIRONMENT, **os.environ},
             )
         finally:
             pulse.handed_over()
+            if place.bell is not None:
+                place.bell.handed_over()
         place.started, place.stopped_at, place.killed = now, None, False
         log.info("worker started", extra={"action": "worker_started", "pid": place.process.pid})
 
@@ -212,6 +276,9 @@ def _forget_pulse(place: _Place) -> None:
     if place.pulse is not None:
         place.pulse.close()
         place.pulse = None
+    if place.bell is not None:
+        place.bell.close()
+        place.bell = None
 
 
 def _is_frozen(pid: int) -> bool:

@@ -207,7 +207,7 @@ def _finished(folders: Folders, job: Job, manifest: Manifest) -> Tracks:
             tracks[artifact.name] = _of_artifact(folders, job.id, artifact, manifest)
     names = dict.fromkeys(a.name for a in manifest.artifacts if a.name in tracks)
     found = [tracks[name] for name in names]
-    if folders.input(job).is_file():
+    if folders.has_input(job):
         found.append(_mix(folders, job))
     return Tracks(tuple(found), heard.sample_rate, min(heard.channels, 2), heard.samples, final=True)
 
@@ -255,7 +255,9 @@ def _running(folders: Folders, job: Job, config: PipelineConfig) -> Tracks:
 
 def _mix(folders: Folders, job: Job) -> CodedTrack:
     folder = folders.listening(job.id) / folder_name(MIX, job.input_sha256)
-    return CodedTrack(MIX, "mix", job.input_sha256, Coded(folders.input(job), folder, job.input_sha256))
+    return CodedTrack(
+        MIX, "mix", job.input_sha256, Coded(folders.fetched_input(job), folder, job.input_sha256)
+    )
 
 
 def _is_lossy(artifact: Artifact) -> bool:

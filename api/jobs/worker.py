@@ -11,6 +11,7 @@ from contextlib import suppress
 from enum import StrEnum
 from time import monotonic
 
+from api.jobs import result_cache
 from api.jobs.folders import Folders
 from api.jobs.heartbeat import Heartbeat, Stop, WorkerConfig
 from api.jobs.intake import job_config
@@ -61,6 +62,7 @@ def work(
     pulse: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = monotonic,
     speeds: SpeedStore | None = None,
+    rest: Callable[[float], object] | None = None,
 ) -> None:
     """Run jobs until told to stop.
 
@@ -76,8 +78,10 @@ def work(
         pulse: called again and again, also while a job runs: see `api.jobs.pulse`.
         clock: monotonic seconds.
         speeds: told how fast jobs went, and asked how fast the next will go.
+        rest: waits for so many seconds at most when there was nothing to do; None: until told to stop.
     """
     warm = warm or WarmModel()
+    rest = rest or stop.wait
     tidied = False
     idle_since = clock()
     while not stop.is_set():
@@ -94,7 +98,7 @@ def work(
                         "the model is idle and goes", extra={"action": "model_dropped", "model": warm.name}
                     )
                     warm.drop()
-                stop.wait(config.poll_s)
+                rest(config.poll_s)
                 continue
             busy(claim.job.id)
             try:
@@ -156,6 +160,7 @@ def attempt(
         _learn(speeds, job_config(config.pipeline, claim.job.options), made, heartbeat.progress)
     settle(store, folders, claim.job.id)
     prune(folders, config.separation_cache_bytes)
+    result_cache.prune(folders, config.result_cache_bytes)
     said |= {"outcome": outcome.value, "seconds": round(monotonic() - start, 3)}
     log.info("attempt ended", extra={"action": "attempt_ended", **said})
     return outcome
@@ -178,7 +183,7 @@ def _make(
         remove_abandoned(folders, job.id)
         with AttemptFolder(folders, job.id, claim.fence) as folder:
             manifest = run(
-                folders.input(job),
+                folders.fetched_input(job),
                 folder.path,
                 job_config(config.pipeline, job.options),
                 job_id=job.id,
@@ -258,12 +263,15 @@ def settle(store: JobStore, folders: Folders, job_id: str) -> None:
     if job is not None and not job.status.final:
         return
     remove_abandoned(folders, job_id)
+    result_cache.drop_input(folders, job_id)
     if job is not None and job.status is JobStatus.SUCCEEDED:
         keep(folders, job)
     for checkpoint in folders.checkpoints_of(job_id):
         checkpoint.unlink(missing_ok=True)
     if job is not None and job.status in {JobStatus.FAILED, JobStatus.CANCELLED}:
         shutil.rmtree(folders.result(job_id), ignore_errors=True)
+        if folders.shared is not None:
+            folders.shared.forget_result(job_id)
 
 
 def tidy(store: JobStore, folders: Folders) -> None:

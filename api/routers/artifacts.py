@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
 
 from api.dependencies import OwnJob, Services, ServicesDep
 from api.errors import Gone, NotFound
@@ -110,11 +110,17 @@ def _artifact(job: Job, services: Services, name: str, kind: str | None, inline:
     artifact = _find(_manifest(job, services), name, kind)
     if artifact is None:
         raise NotFound(f"The job {job.id} has no artifact of that name.", "See its manifest.")
+    filename, media_type = f"{_title(job)} - {PurePosixPath(artifact.path).name}", _media_type(artifact)
+    shared, settings = services.folders.shared, services.settings
+    if shared is not None and settings.storage_downloads == "redirect" and not inline:
+        signed = shared.artifact_url(job.id, artifact, settings.ticket_s, filename, media_type)
+        if signed is not None:
+            return RedirectResponse(signed.url, 307, headers={"Cache-Control": "no-store"})
     path = artifact_file(services.folders, job.id, artifact)
     return FileAnswer(
         path,
-        media_type=_media_type(artifact),
-        filename=f"{_title(job)} - {path.name}",
+        media_type=media_type,
+        filename=filename,
         inline=inline,
         headers={"ETag": f'"{artifact.sha256}"', "Cache-Control": "private, max-age=31536000, immutable"},
     )

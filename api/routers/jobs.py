@@ -152,13 +152,14 @@ def cancel_job(job: OwnJob, services: ServicesDep) -> JobBody:
 @router.post("/{job_id}/retry", status_code=202, responses=refusals(Conflict))
 def retry_job(job: OwnJob, services: ServicesDep) -> JobBody:
     """Queue a failed or cancelled job again."""
-    if job.input_path is None or not services.folders.input(job).is_file():
+    if job.input_path is None or not services.folders.has_input(job):
         raise Conflict(f"The recording of job {job.id} is gone.", "Submit it again.")
     queued = services.store.requeue(job.id)
     if queued is None:
         raise Conflict(
             f"The job {job.id} is {job.status.value}.", "Only failed or cancelled jobs are retried."
         )
+    services.queue.wake(queued)
     return job_body(queued, services.store, services.outlook)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 import uuid
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from api.errors import (
 )
 from api.file_answers import FileAnswer
 from api.jobs.idempotency import Begun, Replay
-from api.jobs.intake import examine, job_config, keep_input, new_job
+from api.jobs.intake import examine, forget_input, job_config, keep_input, new_job
 from api.jobs.model import Job, JobStatus
 from api.jobs.results import is_whole, read_result
 from api.jobs.usage import check_quota
@@ -180,10 +179,13 @@ def _accept(
     services.admission.admit_upload(examined.bytes, examined.probe, config)
     try:
         keep_input(recording.path, services.folders.uploads, job)
+        if services.folders.shared is not None:
+            services.folders.shared.keep_input(job.id, services.folders.input(job))
         services.store.add(job, max_queued=services.settings.max_queued)
     except BaseException:
-        shutil.rmtree(services.folders.upload(job.id), ignore_errors=True)
+        forget_input(services.folders, job.id)
         raise
+    services.queue.wake(job)
     return _Accepted(job.id, repeated=False)
 
 

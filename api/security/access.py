@@ -50,6 +50,7 @@ ROUTE_SCOPES: Mapping[str, Rule] = {
     "GET /admin/audit": Rule(Scope.ADMIN),
     "GET /admin/audit/verify": Rule(Scope.ADMIN),
     "POST /process": Rule(Scope.SUBMIT, ticket=True, upload=True, action="process"),
+    "POST /direct-uploads": Rule(Scope.SUBMIT, action="upload.direct"),
     "OPTIONS /uploads": _PUBLIC,
     "GET /uploads": Rule(Scope.SUBMIT),
     "POST /uploads": Rule(Scope.SUBMIT, ticket=True, upload=True, action="upload"),

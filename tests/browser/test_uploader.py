@@ -12,7 +12,6 @@ import pytest
 from playwright.sync_api import Browser, FileChooser, Page, expect
 
 from tests.browser.streamlit_page import StreamlitPage
-from tests.browser.tcp_proxy import TcpProxy
 from tests.browser.uploader_support import (
     MB,
     PAGE,
@@ -29,6 +28,7 @@ from tests.browser.uploader_support import (
     zone,
 )
 from tests.service import KEY, Service, free_port
+from tests.tcp_proxy import TcpProxy
 from tests.tus import TUS
 
 HOSTILE = "![x](http://127.0.0.1:1/p.png) <b>é\"'.wav"

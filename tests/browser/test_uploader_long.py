@@ -11,7 +11,6 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.streamlit_page import StreamlitPage
-from tests.browser.tcp_proxy import TcpProxy
 from tests.browser.uploader_support import (
     MB,
     PAGE,
@@ -26,6 +25,7 @@ from tests.browser.uploader_support import (
     zone,
 )
 from tests.service import KEY, Service, free_port
+from tests.tcp_proxy import TcpProxy
 from tests.tus import TUS
 
 

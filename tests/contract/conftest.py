@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from api.jobs.store import JobStore
-from tests.job_stores import BACKENDS, At
+from tests.databases import DATABASES
+from tests.job_stores import At, backend
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=DATABASES)
 def at(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[At]:
-    with BACKENDS[request.param](tmp_path) as store_at:
+    with backend(request.param, tmp_path) as store_at:
         yield store_at
 
 

@@ -201,6 +201,7 @@ ASKED = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2)), min_size=
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=ASKED, running=st.integers(0, 5), dead=st.booleans())
+@pytest.mark.slow_on_postgresql
 def test_positions_are_the_order_in_which_jobs_are_claimed(
     at: At, asked: list[tuple[str, int]], running: int, dead: bool
 ) -> None:

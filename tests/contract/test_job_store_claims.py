@@ -58,6 +58,7 @@ def test_owners_take_turns_also_with_a_single_worker(store: JobStore) -> None:
     assert one_after_another(store, 7) == ["anna", "ben", "eve", "anna", "ben", "anna", "anna"]
 
 
+@pytest.mark.slow_on_postgresql
 def test_who_comes_late_neither_waits_for_all_others_nor_makes_up_for_what_he_missed(store: JobStore) -> None:
     for _ in range(9):
         store.add(new("anna"))
@@ -67,6 +68,7 @@ def test_who_comes_late_neither_waits_for_all_others_nor_makes_up_for_what_he_mi
     assert one_after_another(store, 7) == ["anna", "ben"] * 3 + ["anna"]
 
 
+@pytest.mark.slow_on_postgresql
 def test_an_owner_who_always_has_a_job_running_loses_no_turn_by_it(store: JobStore) -> None:
     store.add(new("anna"))
     for _ in range(10):
@@ -85,6 +87,7 @@ def test_priority_goes_before_the_fair_share(store: JobStore) -> None:
     assert [taken(store).job.owner for _ in range(3)] == ["anna", "anna", "ben"]
 
 
+@pytest.mark.slow_on_postgresql
 def test_many_threads_claim_every_job_once(store: JobStore) -> None:
     ids = {store.add(new(f"owner {n % 3}")).id for n in range(60)}
     claimed: list[str] = []
@@ -118,6 +121,7 @@ def passed_over(at: At, priority: int, minutes: int) -> int | None:
     return None
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("priority", [1, 2, 5])
 def test_a_stream_of_urgent_jobs_keeps_no_other_waiting_for_ever(at: At, priority: int) -> None:
     after = passed_over(at, priority, 60)

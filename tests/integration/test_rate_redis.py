@@ -2,76 +2,15 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
-from types import TracebackType
 
 import httpx2 as httpx
 import pytest
 
-from tests.service import Service, free_port
-
-_START_S = 60
-
-
-class Redis:
-    """A Redis server of its own, which keeps nothing. A context manager.
-
-    Attributes:
-        url: for ``PIPELINE_RATE_STORAGE``.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._port = folder, free_port()
-        self.url = f"redis://127.0.0.1:{self._port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        arguments = [
-            "--port",
-            str(self._port),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--dir",
-            str(self._folder),
-        ]
-        with (self._folder / "redis.log").open("ab") as said:
-            self._process = subprocess.Popen(["redis-server", *arguments], stdout=said, stderr=said)
-        deadline = time.monotonic() + _START_S
-        while not self._answers():
-            assert time.monotonic() < deadline, "Redis did not start"
-            time.sleep(0.02)
-
-    def kill(self) -> None:
-        """End it as kill -9 does."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def _answers(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self._port), timeout=2) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(64) == b"+PONG\r\n"
-        except OSError:
-            return False
-
-    def __enter__(self) -> Redis:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self.kill()
+from tests.redis_server import Redis
+from tests.service import Service
 
 
 @pytest.fixture(scope="module")

@@ -52,8 +52,6 @@ NOT_IMPORTED = {
     "authlib",  # Streamlit imports it, for visitors of an organisation
     "psycopg",  # SQLAlchemy imports it, for DATABASE_URL=postgresql+psycopg://…
     "apprise",
-    "boto3",
-    "celery",
     "cryptography",
 }
 

@@ -5,25 +5,29 @@ import io
 import json
 import logging
 import multiprocessing
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from api.audit import FIELDS, Audit, AuditEntry, Verdict
 from api.cli_audit import ExportFormat, write_entries
+from api.database import open_database
 from api.errors import InvalidRequest
 from api.security.secret import ServerSecret
+from tests.databases import DATABASES
 from tests.guarded_app import open_tables, run_together
 
 SECRET = ServerSecret(b"s" * 32)
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    return open_tables(tmp_path)
+@pytest.fixture(params=DATABASES)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    with DATABASES[request.param](tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -35,11 +39,19 @@ def fill(audit: Audit, count: int = 5) -> list[AuditEntry]:
     return [audit.record("process", user="alice", status="accepted", input=f"{n}.wav") for n in range(count)]
 
 
+def unguard(connection: Connection) -> None:
+    """Take the guard away that the database keeps."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("ALTER TABLE audit_log DISABLE TRIGGER ALL"))
+    else:
+        for change in ("update", "delete"):
+            connection.execute(text(f"DROP TRIGGER IF EXISTS audit_log_no_{change}"))
+
+
 def tamper(engine: Engine, *statements: str) -> None:
     """Change the log as somebody would who has the database file."""
     with engine.begin() as connection:
-        for change in ("update", "delete"):
-            connection.execute(text(f"DROP TRIGGER IF EXISTS audit_log_no_{change}"))
+        unguard(connection)
         for statement in statements:
             connection.execute(text(statement))
 
@@ -123,8 +135,7 @@ def test_a_chain_that_was_computed_anew_is_found(audit: Audit, engine: Engine, t
     fill(forged, 4)
     row = [*forged.entries()][-1]
     with engine.begin() as connection:
-        for change in ("update", "delete"):
-            connection.execute(text(f"DROP TRIGGER audit_log_no_{change}"))
+        unguard(connection)
         connection.execute(text("DELETE FROM audit_log"))
         for entry in forged.entries():
             columns = ", ".join(f'"{name}"' for name in FIELDS)
@@ -147,13 +158,14 @@ def test_a_noted_head_that_is_none_is_refused(audit: Audit) -> None:
         audit.verify("yesterday")
 
 
-@pytest.mark.parametrize("change", ["UPDATE audit_log SET user = 'mallory'", "DELETE FROM audit_log"])
+@pytest.mark.parametrize("change", ["UPDATE audit_log SET status = 'mallory'", "DELETE FROM audit_log"])
 def test_the_database_itself_refuses_changes(audit: Audit, engine: Engine, change: str) -> None:
     fill(audit, 1)
-    with pytest.raises(IntegrityError, match="only ever added to"), engine.begin() as connection:
+    with pytest.raises(DBAPIError, match="only ever added to"), engine.begin() as connection:
         connection.execute(text(change))
 
 
+@pytest.mark.slow_on_postgresql
 def test_threads_append_one_after_another(audit: Audit) -> None:
     def append() -> None:
         for _ in range(10):
@@ -163,15 +175,17 @@ def test_threads_append_one_after_another(audit: Audit) -> None:
     assert audit.verify().entries == 80 and audit.verify().broken_at is None
 
 
-def append_some(folder: Path) -> None:
-    audit = Audit(open_tables(folder), SECRET)
+def append_some(url: str) -> None:
+    audit = Audit(open_database(url), SECRET)
     for _ in range(20):
         audit.record("x", user="u", status="s")
 
 
-def test_processes_append_one_after_another(audit: Audit, tmp_path: Path) -> None:
+@pytest.mark.slow_on_postgresql
+def test_processes_append_one_after_another(audit: Audit, engine: Engine) -> None:
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=append_some, args=(tmp_path,)) for _ in range(3)]
+    url = engine.url.render_as_string(hide_password=False)
+    processes = [context.Process(target=append_some, args=(url,)) for _ in range(3)]
     for process in processes:
         process.start()
     for process in processes:

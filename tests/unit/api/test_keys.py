@@ -3,6 +3,7 @@ from __future__ import annotations
 import hmac
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from api.security.principal import ALL_SCOPES, Quota, Scope
 from api.security.secret import ServerSecret, load_secret
 from api.security.tables import api_keys
 from api.settings import Settings
-from tests.guarded_app import open_tables, run_together
+from tests.databases import DATABASES
+from tests.guarded_app import run_together
 
 SECRET = ServerSecret(b"s" * 32)
 CHOSEN = "a-key-that-a-person-chose"
@@ -29,9 +31,10 @@ class Clock:
         return self.now
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    return open_tables(tmp_path)
+@pytest.fixture(params=DATABASES)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    with DATABASES[request.param](tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -226,6 +229,7 @@ def test_the_use_of_a_key_is_noted_once_a_minute(store: KeyStore, clock: Clock) 
     assert seen == [0, 0, 0, 60]
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_a_full_disk_locks_nobody_out(engine: Engine, store: KeyStore) -> None:
     _, key = store.create("ci")
     with engine.connect() as connection:

@@ -6,22 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from api.database import open_database
 from api.errors import IdempotencyInFlight, IdempotencyMismatch
 from api.jobs.idempotency import KEPT_S, LEASE_S, Begun, IdempotencyStore, Replay
-from api.migrate import upgrade
 from api.transactions import DatabaseTime
+from tests.databases import DATABASES
 
 At = Callable[[float], IdempotencyStore]
 """The same keys as seen so many seconds from now: only the database's clock is another."""
 
 
-@pytest.fixture
-def at(tmp_path: Path) -> Iterator[At]:
-    engine = open_database(f"sqlite:///{tmp_path / 'jobs.db'}")
-    upgrade(engine)
-    yield lambda seconds: IdempotencyStore(engine, now=DatabaseTime() + seconds)
-    engine.dispose()
+@pytest.fixture(params=DATABASES)
+def at(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[At]:
+    with DATABASES[request.param](tmp_path) as engine:
+        yield lambda seconds: IdempotencyStore(engine, now=DatabaseTime() + seconds)
 
 
 def begun(store: IdempotencyStore, owner: str = "anna", fingerprint: str = "f") -> Begun:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from api.database import metadata, open_database
 from api.errors import SettingsInvalid
 from api.migrate import declare, is_current, upgrade
 from api.transactions import reading, writing
+from tests import postgres
 
 ROOT = Path(__file__).resolve().parents[3]
 UPGRADE = """
@@ -24,9 +26,14 @@ upgrade(open_database(sys.argv[1]))
 """
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'new folder' / '100% jobs.db'}"
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Of a database without any table."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'new folder' / '100% jobs.db'}"
+    else:
+        with postgres.database(migrated=False) as made:
+            yield made
 
 
 def tables(engine: Engine) -> set[str]:
@@ -77,6 +84,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(url: str) -> None:
     engine.dispose()
 
 
+@pytest.mark.slow_on_postgresql
 def test_processes_that_start_at_once_on_a_new_database_all_find_it_made(url: str) -> None:
     processes = [
         subprocess.Popen(

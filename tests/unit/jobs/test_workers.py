@@ -12,23 +12,20 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from api.database import open_database
 from api.errors import DatabaseUnavailable
 from api.jobs.workers import STALE_S, Presence, WorkerRegister
-from api.migrate import upgrade
 from api.transactions import DatabaseTime, writing
+from tests.databases import DATABASES
 
 SAID: dict[str, Any] = {
     "host": "h", "pid": 7, "job_id": None, "model": None, "device": "auto", "memory_bytes": 1,
 }  # fmt: skip
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{tmp_path / 'jobs.db'}")
-    upgrade(engine)
-    yield engine
-    engine.dispose()
+@pytest.fixture(params=DATABASES)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    with DATABASES[request.param](tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture

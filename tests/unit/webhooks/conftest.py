@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.databases import DATABASES
 from tests.webhook_stores import Stores, open_stores
 
 
@@ -19,9 +21,9 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def stores(tables: Path, tmp_path: Path) -> Iterator[Stores]:
-    shutil.copytree(tables, tmp_path, dirs_exist_ok=True)
-    opened = open_stores(tmp_path)
-    yield opened
-    opened.engine.dispose()
+@pytest.fixture(params=DATABASES)
+def stores(request: pytest.FixtureRequest, tables: Path, tmp_path: Path) -> Iterator[Stores]:
+    if request.param == "sqlite":
+        shutil.copytree(tables, tmp_path, dirs_exist_ok=True)
+    with DATABASES[request.param](tmp_path) as engine:
+        yield Stores(engine, time.time())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from api.bodies import job_body
 from api.jobs.model import JobStatus
@@ -156,7 +156,7 @@ def test_an_error_of_the_database_repeats_no_url(stores: Stores) -> None:
     with stores.engine.begin() as connection:
         connection.execute(text("DROP TABLE webhook_attempts"))
         connection.execute(text("DROP TABLE webhook_deliveries"))
-    with pytest.raises(OperationalError) as caught:
+    with pytest.raises(DBAPIError) as caught:
         stores.ended(webhook_url=f"{URL}?token=geheim")
     assert "webhook_deliveries" in str(caught.value)
     assert "geheim" not in str(caught.value)
@@ -168,6 +168,6 @@ def test_a_job_whose_delivery_cannot_be_written_down_has_not_ended(stores: Store
         connection.execute(text("DROP TABLE webhook_deliveries"))
     job = stores.jobs.add(new(webhook_url=URL))
     claim = taken(stores.jobs)
-    with pytest.raises(OperationalError):
+    with pytest.raises(DBAPIError):
         stores.jobs.succeed(claim)
     assert known(stores.jobs, job.id).status is JobStatus.RUNNING

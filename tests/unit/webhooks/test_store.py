@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -13,7 +13,8 @@ from api.errors import Conflict, NotFound
 from api.webhooks.model import INTERRUPTED, Answer, DeliveryClaim, DeliveryStatus
 from api.webhooks.schedule import MOST_TRIES
 from api.webhooks.store import LEASE_S, PER_OWNER, PER_RECEIVER
-from tests.webhook_stores import URL, Stores, open_stores
+from tests.databases import again
+from tests.webhook_stores import URL, Stores
 
 TAKEN = Answer(0.1, 204)
 BAD = Answer(0.1, 500)
@@ -238,9 +239,10 @@ def test_a_replay_of_something_old_is_not_old(stores: Stores) -> None:
     assert stores.at(100.0).backlog().oldest_s == pytest.approx(10)
 
 
-def test_many_dispatchers_at_once_claim_nothing_twice(tmp_path: Path) -> None:
+@pytest.mark.slow_on_postgresql
+def test_many_dispatchers_at_once_claim_nothing_twice(stores: Stores) -> None:
     jobs, owners = 40, 20
-    everyone = [open_stores(tmp_path) for _ in range(4)]
+    everyone = [stores, *(replace(stores, engine=again(stores.engine)) for _ in range(3))]
     for n in range(jobs):
         everyone[0].ended(owner=f"owner{n % owners}", webhook_url=f"https://host{n}.example/")
     won: list[str] = []
@@ -255,8 +257,8 @@ def test_many_dispatchers_at_once_claim_nothing_twice(tmp_path: Path) -> None:
     with ThreadPoolExecutor(len(everyone)) as pool:
         list(pool.map(work, everyone))
     assert (len(won), len(set(won))) == (jobs, jobs)
-    for stores in everyone:
-        stores.engine.dispose()
+    for other in everyone[1:]:
+        other.engine.dispose()
 
 
 def test_looking_for_work_reads_no_more_than_what_is_due(stores: Stores) -> None:
@@ -266,6 +268,8 @@ def test_looking_for_work_reads_no_more_than_what_is_due(stores: Stores) -> None
         "status IN ('pending', 'sending') AND timed_at > 1.0",
         "status = 'sending' AND due_at > 1.0",
     )
+    if stores.engine.dialect.name != "sqlite":
+        return  # PostgreSQL plans by what a table holds: of one this small it reads all.
     with stores.engine.connect() as connection:
         for query in queries:
             asked = f"EXPLAIN QUERY PLAN SELECT seq FROM webhook_deliveries WHERE {query}"  # noqa: S608

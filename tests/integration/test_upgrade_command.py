@@ -1,4 +1,4 @@
-"""`python -m api migrate` as an installation's pods run it before they serve."""
+"""`python -m api upgrade` as an installation's pods run it before they serve."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.service import ROOT, free_port
 def command(folder: Path, url: str, *options: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DATA_DIR": str(folder), "DATABASE_URL": url}
     return subprocess.Popen(
-        [sys.executable, "-m", "api", "migrate", *options],
+        [sys.executable, "-m", "api", "upgrade", *options],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""A line between browser and service that can be held and cut at a chosen byte."""
+"""A line between two programs that can be held at a chosen byte, cut, and down for a while."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ class TcpProxy:
     def __init__(self, port: int) -> None:
         self._target = ("127.0.0.1", port)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.port = int(self._listener.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._down = False
         self.sent = 0
         """Bytes that went to the service."""
         self.held = threading.Event()
@@ -54,6 +56,15 @@ class TcpProxy:
             connection.close()
         self.release()
 
+    def down(self) -> None:
+        """Break every connection, and new ones too, until `up`."""
+        self._down = True
+        self.cut()
+
+    def up(self) -> None:
+        """Let connections through again."""
+        self._down = False
+
     def __enter__(self) -> TcpProxy:
         threading.Thread(target=self._accept, daemon=True).start()
         return self
@@ -70,6 +81,9 @@ class TcpProxy:
                 browser, _ = self._listener.accept()
             except OSError:
                 return
+            if self._down:
+                browser.close()
+                continue
             try:
                 service = socket.create_connection(self._target, timeout=60)
             except OSError:

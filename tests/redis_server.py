@@ -1,0 +1,81 @@
+"""A real Redis for tests."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+
+from tests.service import free_port
+
+_START_S = 60
+
+
+class Redis:
+    """A Redis server of its own. A context manager.
+
+    Args:
+        folder: of its log, and of what it keeps.
+        keeps: whether what it holds survives its death; otherwise it starts empty.
+
+    Attributes:
+        port: where it listens.
+        url: for ``PIPELINE_RATE_STORAGE`` and ``PIPELINE_BROKER_URL``.
+    """
+
+    def __init__(self, folder: Path, *, keeps: bool = False) -> None:
+        self._folder, self.port, self._keeps = folder, free_port(), keeps
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        arguments = [
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "yes" if self._keeps else "no",
+            "--dir",
+            str(self._folder),
+        ]
+        with (self._folder / "redis.log").open("ab") as said:
+            self._process = subprocess.Popen(["redis-server", *arguments], stdout=said, stderr=said)
+        deadline = time.monotonic() + _START_S
+        while not self._answers():
+            assert time.monotonic() < deadline, "Redis did not start"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """End it as kill -9 does."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def forget(self) -> None:
+        """Throw away what it keeps, as a Redis does that keeps nothing; only while it does not run."""
+        shutil.rmtree(self._folder / "appendonlydir", ignore_errors=True)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(64) == b"+PONG\r\n"
+        except OSError:
+            return False
+
+    def __enter__(self) -> Redis:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
