@@ -88,6 +88,10 @@ missing_programs() { # Debian's names of the packages that hold them
     [[ $goals != *" tests "* ]] || have curl || echo curl     # runs the README's lines
     # Debian keeps nginx where only root's PATH leads.
     [[ $goals != *" tests "* ]] || have nginx || [[ -x /usr/sbin/nginx ]] || echo nginx-light
+    [[ $goals != *" tests "* ]] || have envsubst || echo gettext-base        # fills in nginx's configuration
+    [[ $goals != *" tests "* ]] || have slowhttptest || echo slowhttptest    # attacks nginx
+    [[ $goals != *" tests "* ]] || have certbot || echo certbot              # gets nginx a certificate
+    [[ $goals != *" tests "* ]] || have pebble || echo pebble                # gives it, as Let's Encrypt does
     [[ $goals != *" tests "* ]] || have redis-server || echo redis-server # counts requests of two services
     # Debian keeps the server's programs below a folder of their version.
     [[ $goals != *" tests "* ]] || have postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ||

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ class Topology:
     """PostgreSQL, Redis, as many APIs as the overlay has, workers, and nginx before them. A context manager.
 
     Args:
-        folder: where it keeps everything; all processes share it, as pods share the volume.
+        folder: where it keeps everything: the shared volume, and what is each process's own.
         workers: how many.
         **overrides: settings that differ from the overlay's.
 
@@ -49,26 +50,28 @@ class Topology:
             folder / "nginx", api=[f"127.0.0.1:{port}" for port in self.ports], ui="127.0.0.1:9"
         )
 
-    def environment(self, **more: str) -> dict[str, str]:
-        """The overlay's settings, with the places of this machine in the places of the cluster's."""
+    def environment(self, name: str, **more: str) -> dict[str, str]:
+        """The overlay's settings, with the places of this machine for those of the cluster."""
         secrets = {
             "api_key": KEY,
             "secret_key": "0123456789abcdef" * 4,
             "database_url": self._database,
             "redis_url": self._redis.url,
         }
-        for name, value in secrets.items():
-            (self._folder / "secrets" / name).write_text(value)
-        places = {
-            "/run/secrets/pipeline": str(self._folder / "secrets"),
-            "/data": str(self._folder / "data"),
-            "/tmp/logs": str(self._folder / "logs"),  # noqa: S108 - the pods' own
-            "10.0.0.0/8": "127.0.0.1",
-            "0.0.0.0": "127.0.0.1",  # noqa: S104 - what is replaced
-        }
+        for key, value in secrets.items():
+            (self._folder / "secrets" / key).write_text(value)
+        shared, own = self._folder / "data", self._folder / name
+        own.mkdir(exist_ok=True)
+        places = [  # of the cluster, and of this machine
+            (r"^/run/secrets/pipeline", self._folder / "secrets"),
+            (r"^/data", shared),
+            (r"^/scratch", own),
+            (r"^/tmp/logs", own / "logs"),
+            (r"^10\.0\.0\.0/8$|^0\.0\.0\.0$", "127.0.0.1"),
+        ]
         found = settings("scaled")
-        for there, here in places.items():
-            found = {name: value.replace(there, here) for name, value in found.items()}
+        for there, here in places:
+            found = {key: re.sub(there, str(here), value) for key, value in found.items()}
         return {**os.environ, "PYTHONPATH": str(ROOT), **found, **self._overrides, **more}
 
     def start_api(self, number: int) -> None:
@@ -81,7 +84,9 @@ class Topology:
 
     def start_worker(self) -> None:
         """Start one more worker, as KEDA does; does not wait for it."""
-        self.workers.append(self._start(f"worker-{len(self.workers)}", ["worker"]))
+        own = named("scaled", "Deployment", "worker")["spec"]["template"]["spec"]["containers"][0]["env"]
+        more = {variable["name"]: variable["value"] for variable in own}
+        self.workers.append(self._start(f"worker-{len(self.workers)}", ["worker"], **more))
 
     def ready(self, number: int) -> bool:
         """Whether one of the APIs takes work."""
@@ -95,7 +100,7 @@ class Topology:
             return subprocess.Popen(
                 [sys.executable, "-m", "api", *command],
                 cwd=self._folder,
-                env=self.environment(**more),
+                env=self.environment(name, **more),
                 stdout=said,
                 stderr=said,
                 start_new_session=True,
