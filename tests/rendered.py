@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -42,14 +43,15 @@ class Pod:
 @cache
 def rendered(overlay: str) -> tuple[Object, ...]:
     """What ``kubectl kustomize`` makes of an overlay."""
-    kubectl = shutil.which("kubectl")
+    return kustomized(KUBERNETES / "overlays" / overlay)
+
+
+def kustomized(folder: Path) -> tuple[Object, ...]:
+    """What ``kubectl kustomize`` makes of a folder."""
+    own = ROOT / ".venv" / "bin" / "kubectl"
+    kubectl = str(own) if own.exists() else shutil.which("kubectl")
     assert kubectl is not None, "there is no kubectl: scripts/setup.sh tests installs it"
-    done = subprocess.run(
-        [kubectl, "kustomize", str(KUBERNETES / "overlays" / overlay)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return tuple(found for found in yaml.safe_load_all(done.stdout) if found)
 
