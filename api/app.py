@@ -111,8 +111,7 @@ def create_app(settings: Settings) -> FastAPI:
     check_pages(engine)  # Later damage makes it not ready; with what is known from the start nothing begins.
     secret = load_secret(settings)
     keys = KeyStore(engine, secret)
-    api_key = settings.api_key.get_secret_value() if settings.api_key else None
-    first_key = keys.bootstrap(api_key)
+    first_key = keys.bootstrap(settings.api_key.get_secret_value() if settings.api_key else None)
     store = SqlJobStore(engine)
     # By Celery, workers are processes of their own: `python -m api worker`.
     supervisor = supervisor_of(settings, count=0 if settings.job_queue == "celery" else None)

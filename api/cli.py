@@ -10,9 +10,17 @@ from typing import Annotated
 
 import typer
 
-from api import cli_audit, cli_backup, cli_erasure, cli_keys, cli_notify, cli_report, cli_worker
-from api.cli_migrate import migrate
-from api.cli_migrate_store import migrate_store
+from api import (
+    cli_audit,
+    cli_backup,
+    cli_erasure,
+    cli_keys,
+    cli_migrate,
+    cli_notify,
+    cli_report,
+    cli_upgrade,
+    cli_worker,
+)
 from api.cli_services import service_settings, told
 
 app = typer.Typer(
@@ -24,7 +32,6 @@ app = typer.Typer(
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_notify.app, name="notify")
-app.command()(migrate)
 app.add_typer(cli_report.app, name="report")
 cli_backup.register(app)
 cli_erasure.register(app)
@@ -83,7 +90,8 @@ def _shown(host: str, port: int) -> str:
 
 
 app.command("worker")(cli_worker.worker)
-app.command("migrate-store")(migrate_store)
+app.command()(cli_upgrade.upgrade)
+app.command("migrate-store")(cli_migrate.migrate_store)
 
 
 @app.command()

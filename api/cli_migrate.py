@@ -1,44 +1,48 @@
-"""``python -m api migrate``: bring the database up to date before anything serves it."""
+"""The command that moves a service from one machine to many."""
 
 from __future__ import annotations
 
-import os
-import time
-from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from api.cli_services import told
-from api.database import open_database
-from api.errors import DatabaseUnavailable
-from api.migrate import is_current, upgrade
-from api.settings_load import load_settings
-
-_PAUSE_S: Final = 1.0
+from api.cli_services import EXIT_FAILED, service_settings, told
 
 
-def migrate(
-    wait: Annotated[
-        float, typer.Option(help="Seconds to wait for a database that does not answer yet.")
-    ] = 0.0,
+def migrate_store(
+    source: Annotated[str, typer.Option("--from", help="The old database: sqlite:///…")] = "",
+    target: Annotated[str, typer.Option("--to", help="The new database, empty: postgresql://…")] = "",
+    files: Annotated[bool, typer.Option(help="Copy recordings and results to STORAGE too.")] = False,
+    undo: Annotated[bool, typer.Option(help="Use the old database again.")] = False,
 ) -> None:
-    """Make the tables, or bring them up to date, as the service does when it starts.
-
-    Any number may do it at once, such as all pods of an update: one does the work, the others wait for it.
-    """
+    """Move jobs, keys and the audit log to PostgreSQL, and files to STORAGE. Reads go on meanwhile."""
     with told():
-        settings = load_settings(os.environ, Path(".env"))
-        engine = open_database(settings.database_url.get_secret_value())
-        deadline = time.monotonic() + wait
-        while True:
-            try:
-                done = is_current(engine)
-                upgrade(engine)
-                break
-            except DatabaseUnavailable:
-                if time.monotonic() >= deadline:
-                    raise
-                time.sleep(_PAUSE_S)
-        engine.dispose()
-        typer.echo("the database was up to date" if done else "the database is up to date now")
+        from api.database import open_database
+        from api.errors import SettingsInvalid
+        from api.keeping.places import folders_of
+        from api.moving import copy_files, move_database, unseal
+
+        if undo:
+            old = open_database(source, create=False)
+            unseal(old)
+            old.dispose()
+            typer.echo("the old database takes changes again")
+            return
+        if files:
+            folders = folders_of(service_settings(None))
+            if folders.shared is None:
+                raise SettingsInvalid("--files needs STORAGE=s3://bucket/prefix, or a folder.")
+            folders.make()
+            copied = copy_files(folders, folders.shared, typer.echo)
+            typer.echo(
+                f"{copied.recordings} recordings and {copied.results} results copied and read back; "
+                f"{copied.known} were there"
+            )
+            if copied.damaged:
+                raise typer.Exit(EXIT_FAILED)
+        if source or target:
+            old, new = open_database(source, create=False), open_database(target)
+            moved = move_database(old, new, typer.echo)
+            typer.echo(f"{sum(moved.rows.values())} rows moved; the old database takes no changes any more")
+            old.dispose()
+            new.dispose()

