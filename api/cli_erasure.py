@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from api.audit import Audit
+from api.audit import ERASE, Audit
 from api.cli_backup import EXIT_BROKEN, erase_in_vault, holdings_of
 from api.cli_services import Services, audited, open_services, told, who
 from api.clocks import SteadyClock
@@ -91,9 +92,7 @@ def verify_receipt(
             ) from exc
         check_signature(said, key or Signer(services.secret).public_key)
         wrong = list(what_is_left(holdings_of(services), jobs))
-        verdict = Audit(services.engine, services.secret).verify(said.get("audit") or None)
-        if verdict.broken_at is not None:
-            wrong.append(f"the audit log is broken at {verdict.broken_at}: {verdict.reason}")
+        wrong += _not_told(Audit(services.engine, services.secret), jobs)
     for line in wrong:
         typer.echo(line, err=True)
     if wrong:
@@ -176,6 +175,20 @@ def retention_command(
         told_of = partial(record_expiry, Audit(services.engine, services.secret), who())
         count = expire(holdings.store, holdings.folders, policy, at, told_of)
     typer.echo(f"The audio of {count} jobs is gone; their manifests stay.")
+
+
+def _not_told(audit: Audit, job_ids: list[str]) -> Iterator[str]:
+    """What the audit log does not say of an erasure, in words.
+
+    The very entry that a receipt names is not asked for: after a restore another one tells of the erasure.
+    """
+    verdict = audit.verify()
+    if verdict.broken_at is not None:
+        yield f"the audit log is broken at {verdict.broken_at}: {verdict.reason}"
+    told_of = {entry.job_id for entry in audit.entries() if entry.action == ERASE}
+    for job_id in job_ids:
+        if job_id not in told_of:
+            yield f"the audit log does not tell of the erasure of the job {job_id}"
 
 
 def register(app: typer.Typer) -> None:

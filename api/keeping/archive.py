@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Final, Literal
+from typing import IO, Any, BinaryIO, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -80,7 +80,7 @@ class Writer:
 
     def __init__(self, out: io.RawIOBase | IO[bytes], pack: Callable[[bool], None] = lambda _: None) -> None:
         self._tar = tarfile.TarFile(
-            fileobj=_Counted(out),  # type: ignore[arg-type] - all that writing needs
+            fileobj=cast(Any, _Counted(out)),
             mode="w",
             format=tarfile.PAX_FORMAT,
             copybufsize=_BLOCK,
@@ -175,7 +175,7 @@ class Packed(io.RawIOBase):
 def unpacked(path: Path) -> Iterator[BinaryIO]:
     """The tar stream in a gzipped file."""
     with path.open("rb", buffering=_BLOCK) as file, gzip.GzipFile(fileobj=file) as stream:
-        yield io.BufferedReader(stream, _BLOCK)  # type: ignore[arg-type]
+        yield io.BufferedReader(stream, _BLOCK)
 
 
 def read(

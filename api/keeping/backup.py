@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from api.jobs.folders import checked
 from api.jobs.model import JobStatus
 from api.keeping.archive import DATABASE, SECRET, Contents, Kind, Writer
 from api.keeping.holdings import Holdings
+from api.keeping.scratch import scratch_folder
 from api.keeping.snapshot import jobs_in, snapshot
 from api.keeping.status import write_status
 from api.keeping.vault import Stored, Vault, outdated
@@ -80,11 +80,8 @@ def back_up(
     """
     began = time.monotonic()
     holdings.folders.check()  # An empty folder in place of a disk must not pass for all that there is.
-    with (
-        disk_errors("the copy of the database"),
-        tempfile.TemporaryDirectory(prefix=".backup-", dir=holdings.folders.data) as scratch,
-    ):
-        copy = Path(scratch) / "pipeline.db"
+    with disk_errors("the copy of the database"), scratch_folder(holdings.folders.data) as scratch:
+        copy = scratch / "pipeline.db"
         at = now()
         snapshot(holdings.engine, copy)
         made: list[Contents] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,11 @@ from api.jobs.folders import Folders
 from api.jobs.sql_store import SqlJobStore
 from api.keeping.holdings import Holdings
 from api.keeping.restore import Restored, restore
+from api.keeping.scratch import scratch_folder
 from api.keeping.status import write_status
 from api.keeping.vault import Vault
 from api.keeping.verify import Fault, Verified, verify
 from api.security.secret import ServerSecret
-from pipeline.scratch import disk_errors
-
-SCRATCH = ".drill-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +72,17 @@ def drill(
         DiskFull: no space left.
         OutputUnwritable: the operating system refuses.
     """
-    with disk_errors("the place of the drill"):
-        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=scratch) as name:
-            folders = Folders.below(Path(name) / "data")
-            url = f"sqlite:///{folders.data / 'pipeline.db'}"
-            at, began = now(), time.monotonic()
-            restored = restore(vault, folders, url, lambda: load_secret(folders), beside=beside)
-            engine = open_database(url, create=False)
-            try:
-                verified = verify(Holdings(engine, SqlJobStore(engine), folders))
-            finally:
-                engine.dispose()
-            rto_s = time.monotonic() - began
+    with scratch_folder(scratch) as place:
+        folders = Folders.below(place / "data")
+        url = f"sqlite:///{folders.data / 'pipeline.db'}"
+        at, began = now(), time.monotonic()
+        restored = restore(vault, folders, url, lambda: load_secret(folders), beside=beside)
+        engine = open_database(url, create=False)
+        try:
+            verified = verify(Holdings(engine, SqlJobStore(engine), folders))
+        finally:
+            engine.dispose()
+        rto_s = time.monotonic() - began
     tolerated = sum(_was_left_out(fault, restored) for fault in verified.faults)
     times = [stored.created_at for stored in vault.backups()]
     rpo_s = (at - times[-1]).total_seconds()

@@ -7,7 +7,7 @@ import hmac
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, insert, or_, select, update
+from sqlalchemy import Connection, Engine, delete, exists, insert, or_, select, update
 
 from api.jobs.model import JobStatus
 from api.jobs.rows import time_of
@@ -17,7 +17,7 @@ from api.keeping.tables import legal_holds
 from api.keeping.tombstones import Tombstone
 from api.security.secret import ServerSecret
 from api.security.tables import api_keys, audit_log
-from api.transactions import writing
+from api.transactions import reading, writing
 from api.webhooks import outbox
 from api.webhooks.tables import webhook_secrets
 
@@ -28,6 +28,13 @@ _TOLD = {"status": "erased", "attempt": 0, "progress": 0.0, "stage": None, "eta_
 def owner_id(secret: ServerSecret, owner: str) -> str:
     """What an owner's tombstone is found by: nobody without the server's secret can tell whose it is."""
     return "owner-" + hmac.digest(secret.key("erasure"), owner.encode(), hashlib.sha256).hex()[:32]
+
+
+def is_owner(engine: Engine, name: str) -> bool:
+    """Whether a database knows an owner of jobs or keys by that name."""
+    with reading(engine) as connection:
+        columns = (jobs.c.owner, api_keys.c.owner)
+        return any(connection.scalar(select(exists().where(column == name))) for column in columns)
 
 
 def erase_rows(engine: Engine, tombstones: Iterable[Tombstone], secret: ServerSecret | None) -> int:

@@ -27,9 +27,10 @@ from api.jobs.model import Job, JobStatus
 from api.jobs.retention import size_of
 from api.jobs.store import JobFilter, every_job
 from api.jobs.worker import settle
-from api.keeping.erased_rows import erase_rows, owner_id
+from api.keeping.erased_rows import erase_rows, is_owner, owner_id
 from api.keeping.holdings import Holdings
 from api.keeping.holds import Holds
+from api.keeping.scratch import remove_strays
 from api.keeping.signatures import Signer
 from api.keeping.snapshot import truncate_log
 from api.keeping.status import write_durably, write_status
@@ -104,7 +105,7 @@ class Eraser:
             jobs = list(every_job(store, JobFilter(owner=value)))
         else:
             jobs = list(every_job(store, JobFilter(subject=value)))
-        if not jobs and by != "owner":
+        if not jobs and not (by == "owner" and is_owner(self._holdings.engine, value)):
             raise NotFound(f"Nothing is known of that {by}.", "Check how it is written.")
         return Selected(by, value, tuple(jobs))
 
@@ -161,6 +162,7 @@ class Eraser:
 
     def finish(self) -> int:
         """Finish erasures whose process died; how many there were."""
+        remove_strays(self._holdings.folders.data)
         count = 0
         for note in sorted(self._holdings.tombstones.glob(f"{_NOTE}*.json")):
             said = json.loads(note.read_bytes())

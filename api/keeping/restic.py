@@ -60,6 +60,7 @@ class ResticVault:
         """Write a backup and read it back; one of the same kind and time is replaced."""
         if not self._exists():
             self._run("init")
+        self._run("unlock")  # Only locks whose process is gone.
         replaced = [s for s in self.backups() if (s.kind, s.created_at) == (kind, created_at)]
         tags = f"{_TAG},kind={kind},created_at={created_at.timestamp():.6f}"
         argv = ["backup", "--stdin", "--stdin-filename", _FILE, "--tag", tags, "--host", _TAG]

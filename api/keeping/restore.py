@@ -287,5 +287,7 @@ def _put_in_place(draft: Path, target: Path | None, database_url: str) -> None:
                 engine.dispose()
             draft.unlink()
             return
+        for end in ("-wal", "-shm"):  # A log of the database that was lost would be played into this one.
+            target.with_name(f"{target.name}{end}").unlink(missing_ok=True)
         draft.rename(target)
         sync_folder(target.parent)

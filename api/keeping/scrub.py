@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import BinaryIO, Final
 from api.database import open_database
 from api.keeping.archive import DATABASE, Contents, Writer, read
 from api.keeping.erased_rows import erase_rows
+from api.keeping.scratch import scratch_folder
 from api.keeping.snapshot import fold, scrub_free_space
 from api.keeping.status import write_status
 from api.keeping.tombstones import Tombstone
@@ -69,11 +69,8 @@ def _scrub_one(
     vault: Vault, stored: Stored, tombstones: Collection[Tombstone], secret: ServerSecret, scratch: Path
 ) -> bool:
     gone = {one.id for one in tombstones if one.kind == "job"}
-    with (
-        disk_errors("the copy of the database"),
-        tempfile.TemporaryDirectory(prefix=".scrub-", dir=scratch) as name,
-    ):
-        copy = Path(name) / "pipeline.db"
+    with disk_errors("the copy of the database"), scratch_folder(scratch) as folder:
+        copy = folder / "pipeline.db"
         holds_files: list[str] = []
 
         def look(path: str, file: BinaryIO, _size: int) -> None:

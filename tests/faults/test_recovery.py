@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from api.database import open_database
 from api.jobs.folders import Folders
+from api.jobs.sql_store import SqlJobStore
+from api.keeping.backup import back_up
+from api.keeping.holdings import Holdings
+from api.keeping.vault import FolderVault
 from tests.audio_files import music, write_wav
 from tests.faults.service_faults import assert_done_once, under_way, until
 from tests.service import Service, ended, submit
@@ -38,6 +43,12 @@ def song(folder: Path, name: str, seconds: float, seed: int = 1) -> Path:
     return write_wav(folder / name, music(seconds, seed=seed))
 
 
+def holdings_of(data: Path) -> Holdings:
+    """What a service holds that works there at this moment."""
+    engine = open_database(f"sqlite:///{data / 'pipeline.db'}", create=False)
+    return Holdings(engine, SqlJobStore(engine), Folders.below(data))
+
+
 def lose(service: Service) -> None:
     """Take everything away, as a disk does that dies."""
     service.kill()
@@ -49,10 +60,10 @@ def test_after_a_complete_loss_everything_comes_back_and_jobs_go_on(service: Ser
     with service.client() as http:
         done = submit(http, song(tmp_path, "a.wav", 1.0), estimators="none").json()["id"]
         assert ended(http, done)["status"] == "succeeded"
-        running = submit(http, song(tmp_path, "b.wav", 30.0, 2), estimators="none").json()["id"]
+        running = submit(http, song(tmp_path, "b.wav", 20.0, 2), estimators="none").json()["id"]
         waiting = submit(http, song(tmp_path, "c.wav", 1.0, 3), estimators="none").json()["id"]
         under_way(http, running)
-        run(service, "backup", "--kind", "full")
+        back_up(holdings_of(service.folder), FolderVault(tmp_path / "backups"), "full")
         status = json.loads((service.folder / "backup-status.json").read_bytes())
         assert status["kind"] == "full" and status["bytes"] > 100_000
         manifest = http.get(f"/jobs/{done}/manifest").content
@@ -67,6 +78,7 @@ def test_after_a_complete_loss_everything_comes_back_and_jobs_go_on(service: Ser
     assert json.loads(run(service, "verify", "--json"))["faults"] == []
 
 
+@pytest.mark.slow
 def test_a_database_that_is_lost_comes_back_beside_the_files(service: Service, tmp_path: Path) -> None:
     with service.client() as http:
         done = submit(http, song(tmp_path, "a.wav", 1.0), estimators="none").json()["id"]
@@ -102,6 +114,7 @@ def found(folder: Path, *needles: bytes) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_after_an_erasure_a_search_over_the_disk_finds_nothing(service: Service, tmp_path: Path) -> None:
     name, lyric, subject = NEEDLES
     source = song(tmp_path, f"{name}.wav", 2.0)

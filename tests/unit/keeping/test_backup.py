@@ -177,7 +177,14 @@ back_up(Holdings(engine, SqlJobStore(engine), Folders.below(data)), FolderVault(
 """
 
 
-@pytest.mark.parametrize("call", ["fsync", "rename", "fadvise64"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "rename",
+        pytest.param("fsync", marks=pytest.mark.slow),
+        pytest.param("fadvise64", marks=pytest.mark.slow),
+    ],
+)
 def test_a_backup_that_is_killed_leaves_none_that_looks_whole(
     holdings: Holdings, plain: FolderVault, call: str
 ) -> None:

@@ -51,7 +51,7 @@ def test_a_backup_is_written_listed_checked_drilled_and_told_of(run: Run, folder
     for command in (("backup", "--check"), ("drill",)):
         broken = run(*command)
         assert broken.exit_code == 1 and "damaged" in broken.stderr and "Traceback" not in broken.stderr
-    assert not list(folders.data.glob(".drill-*"))
+    assert not list(folders.data.glob(".keeping-*"))
 
 
 def test_verify_exits_with_6_where_something_is_wrong(run: Run, holdings: Holdings, folders: Folders) -> None:

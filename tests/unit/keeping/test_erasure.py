@@ -227,3 +227,9 @@ def test_backups_are_written_anew_once(
     assert scrub(vault, stones, secret, holdings.folders.data) == []
     (after,) = vault.backups()
     assert after.created_at == before.created_at and after.bytes < before.bytes
+
+
+@pytest.mark.parametrize("by", ["job", "owner", "subject"])
+def test_what_nobody_knows_is_not_said_to_be_erased(eraser: Eraser, by: str) -> None:
+    with pytest.raises(NotFound):
+        eraser.select(by, "nobody")  # type: ignore[arg-type]
