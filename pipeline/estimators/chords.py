@@ -51,6 +51,7 @@ class ChordsEstimator:
     method = "harmonic tones fitted to tuned spectra, chord patterns and bass, Viterbi search over half beats"
     version = "1"
     needs: tuple[str, ...] = ("beats", "key")
+    budget = 0.5
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Chords:
         """Name the chords.

@@ -78,6 +78,7 @@ class SectionsEstimator:
     method = "contrast and change of repetitions over beats, in timbre, harmony and levels of stems"
     version = "1"
     needs: tuple[str, ...] = ("beats", "key")
+    budget = 0.3
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Sections:
         """Divide the recording.
