@@ -13,7 +13,7 @@ from pipeline.annotations import Annotation, Section, Sections
 from pipeline.audio import Audio, FloatArray
 from pipeline.estimators.base import ANALYSIS_RATE, Recording
 from pipeline.estimators.form import Passage, letters, names
-from pipeline.estimators.grid import Grid, beat_grid
+from pipeline.estimators.grid import Steps, beat_grid
 from pipeline.estimators.pitches import pitched_source, pitches
 from pipeline.estimators.structure import (
     band_power,
@@ -107,7 +107,7 @@ def _stems(recording: Recording) -> list[str]:
     return [name for name in recording.stems if not name.startswith("no_")]
 
 
-def _listen(recording: Recording, grid: Grid, key: Annotation | None) -> _Heard | None:
+def _listen(recording: Recording, grid: Steps, key: Annotation | None) -> _Heard | None:
     source = pitched_source(recording.stems)
     mix = band_power(recording.mono("mix"), grid.edges_s)
     reference = typical(mix)
