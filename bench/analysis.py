@@ -18,19 +18,22 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from time import process_time
 
+import numpy as np
+import numpy.typing as npt
 import soundfile
 
 from bench.separation import ROOT
 from pipeline.annotations import Analysis, Annotation, Failed, LoudnessValues
-from pipeline.audio import Audio
+from pipeline.audio import Audio, FloatArray
 from pipeline.config import PipelineConfig
 from pipeline.estimation import result_of
 from pipeline.estimators.base import Recording
 from pipeline.estimators.registry import ESTIMATORS
+from pipeline.loudness import measure
 from pipeline.run import run
 from pipeline.scratch import ScratchWriter
 from pipeline.separators.registry import WarmModel
@@ -105,6 +108,39 @@ def show_loudness(folder: Path) -> None:
                 print(f"  {signal:14} {EBU_LU[signal]:8.1f} LU   {found.range_lu:8.2f}")
 
 
+def true_peak_signals() -> Iterator[tuple[str, float, Audio]]:
+    """EBU Tech 3341, table 1, signals 15 to 23, by their description: name, dBTP and sound.
+
+    20 to 23 are one waveform, made at four times the rate, of which every fourth sample is kept: a soft tone
+    with a burst whose peak, 0 dBTP, lies between samples.
+    """
+    rate, time = 48_000, np.arange(48_000)
+    tones = ((0.5, 4, 0.0), (0.5, 4, 45.0), (0.5, 6, 60.0), (0.5, 8, 67.5), (1.41, 4, 45.0))
+    for number, (amplitude, part, degrees) in enumerate(tones, 15):
+        # Without a fade the filter that finds peaks overshoots at both ends, and rightly so.
+        fade = np.minimum(np.minimum(time, time[::-1]) / 4800, 1.0)
+        tone = fade * amplitude * np.sin(2 * np.pi * time / part + np.radians(degrees))
+        yield f"3341-{number}", 20 * np.log10(amplitude), Audio(_stereo(tone), rate)
+    fine = np.arange(4 * 48_000)
+    burst = np.exp(-0.5 * np.square((fine - 96_000) / 1200))
+    wave = (0.5 + 0.5 * burst) * np.cos(2 * np.pi * (fine - 96_000) / 24)
+    for offset in range(4):
+        yield f"3341-{20 + offset}", 0.0, Audio(_stereo(wave[offset::4]), rate)
+
+
+def _stereo(wave: npt.NDArray[np.float64]) -> FloatArray:
+    return np.stack([wave, wave]).astype(np.float32)
+
+
+def show_true_peaks() -> None:
+    """Print how far true peaks are from what they are."""
+    print("\ntrue peak               is      found")
+    for name, truth_dbtp, signal in true_peak_signals():
+        found = measure(signal).true_peak_dbtp
+        assert found is not None
+        print(f"  {name:14} {truth_dbtp:8.2f} dBTP {found:8.2f}")
+
+
 def main() -> None:
     """Run everything and print the tables."""
     parser = argparse.ArgumentParser(
@@ -138,16 +174,17 @@ def main() -> None:
                 path.write_text(json.dumps({"analysis": analysis.model_dump(mode="json")}))
             scores[each] = scored(args.tracks, Path(name) / each)
     print("measure            librosa     bar" + "".join(f"{each:>9}" for each in heard))
-    for measure, (baseline, bar) in BARS.items():
-        figures = [baseline, bar, *(scores[each].get(measure) for each in heard)]
+    for score, (baseline, bar) in BARS.items():
+        figures = [baseline, bar, *(scores[each].get(score) for each in heard)]
         cells = ["-" if figure is None else f"{figure:.3f}" for figure in figures]
-        print(f"{measure:17}" + "".join(f"{cell:>9}" for cell in cells))
+        print(f"{score:17}" + "".join(f"{cell:>9}" for cell in cells))
     length_s = sum(soundfile.info(track).duration for track in audio)
     print("\nestimator, seconds of one core for a second of recording")
     for estimator in ESTIMATORS:
         print(f"  {estimator:15}" + "".join(f"{cost_s[each][estimator] / length_s:9.4f}" for each in heard))
     print("  all            " + "".join(f"{sum(cost_s[each].values()) / length_s:9.4f}" for each in heard))
     show_loudness(args.tracks / "ebu")
+    show_true_peaks()
 
 
 if __name__ == "__main__":

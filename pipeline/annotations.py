@@ -337,6 +337,30 @@ class Notes(Annotation):
     stems: dict[str, StemNotes]
 
 
+class Word(Span):
+    """A word that is sung or spoken."""
+
+    text: str
+    confidence: Fraction
+
+
+class LyricLine(Span):
+    """Words that belong together."""
+
+    text: str
+    words: list[Word]
+
+
+class Lyrics(Annotation):
+    """What is sung or spoken, as a network for speech hears it."""
+
+    model: str | None = Field(description="What heard it; null where there is no voice to hear.")
+    licence: str | None = Field(description="Licence of its weights.")
+    language: str | None = Field(description="ISO 639-1 code; null where nothing was understood.")
+    lines: list[LyricLine]
+    confidence: Fraction = Field(description="Mean over words.")
+
+
 class Analysis(Record):
     """What the estimators found. A property that was not asked for is null."""
 
@@ -351,6 +375,7 @@ class Analysis(Record):
     activity: Activity | Failed | None = None
     notes: Notes | Failed | None = None
     sound: Sound | Failed | None = None
+    lyrics: Lyrics | Failed | None = None
 
     def as_written(self) -> Analysis:
         """What a reader of the manifest gets: without the notes themselves, which only exports need."""

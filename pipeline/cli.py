@@ -85,7 +85,7 @@ def separate(
     estimators: Annotated[
         str,
         typer.Option(
-            help="all, none, or a comma-separated list: tempo,beats,key,loudness,spectrum,activity,notes."
+            help="all, none, or a comma-separated list: tempo,beats,key …; all,lyrics adds the words."
         ),
     ] = "all",
     exports: Annotated[

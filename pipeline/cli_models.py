@@ -16,6 +16,7 @@ from rich.table import Table
 from pipeline.config import WeightsConfig
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.weights.registry import DEFAULT, MODELS, ModelSpec, check_licence, get_model_spec
+from pipeline.weights.speech import SPEECH, SpeechModel
 
 WeightsDir = Annotated[
     Path | None, typer.Option("--weights-dir", envvar="WEIGHTS_DIR", help="Where weights are kept.")
@@ -38,7 +39,8 @@ app = typer.Typer(help="List, fetch and verify models.", no_args_is_help=True)
 def list_models(as_json: AsJson = False) -> None:
     """Show every model: stems, size, licence, and what to expect."""
     if as_json:
-        typer.echo(json.dumps([_described(spec) for spec in MODELS.values()], indent=2))
+        described = [*map(_described, MODELS.values()), *map(_described_speech, SPEECH.values())]
+        typer.echo(json.dumps(described, indent=2))
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("model", "stems", "MB", "commercial use", "what to expect"):
@@ -47,6 +49,9 @@ def list_models(as_json: AsJson = False) -> None:
         name = f"{spec.name} (default)" if spec.name == DEFAULT else spec.name
         allowed = "yes" if spec.licence.commercial_use else "no"
         table.add_row(name, ", ".join(spec.stems), f"{spec.bytes / 1e6:.0f}", allowed, str(spec.quality))
+    for model in SPEECH.values():
+        allowed = "yes" if model.licence.commercial_use else "no"
+        table.add_row(model.name, "lyrics", f"{model.bytes / 1e6:.0f}", allowed, model.summary)
     Console().print(table)
 
 
@@ -59,6 +64,7 @@ def fetch(
     commercial_only: Annotated[bool, typer.Option(help="Refuse weights for research only.")] = False,
 ) -> None:
     """Fetch and verify weights, so that later jobs need no network; their paths go to standard output."""
+    from pipeline.weights import speech
     from pipeline.weights.fetch import ensure
     from pipeline.weights.transfer import FetchProgress
 
@@ -66,7 +72,8 @@ def fetch(
     config = WeightsConfig(cache_dir=weights_dir, mirror=weights_mirror, offline=offline)
     try:
         for spec in _named(names):
-            check_licence(spec, commercial_only)
+            if isinstance(spec, ModelSpec):
+                check_licence(spec, commercial_only)
             console.print(f"[bold]{spec.name}[/]  licence: {escape(spec.licence.name)} ({spec.licence.url})")
             with Progress(
                 TextColumn("{task.description}"),
@@ -83,7 +90,10 @@ def fetch(
                         task, description=step.file, completed=step.received_bytes, total=step.total_bytes
                     )
 
-                paths = ensure(spec, config, progress=show)
+                if isinstance(spec, SpeechModel):
+                    paths: tuple[Path, ...] = (speech.fetch(spec, config, progress=show),)
+                else:
+                    paths = ensure(spec, config, progress=show)
             for path in paths:
                 typer.echo(path)  # on standard output, for scripts
     except PipelineError as exc:
@@ -98,6 +108,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Recompute the hashes of the weights on disk: fails when one is corrupt, or a named model's missing."""
+    from pipeline.weights import speech
     from pipeline.weights.cache import verify as verify_weights
 
     console = Console(soft_wrap=True, highlight=False)
@@ -105,7 +116,10 @@ def verify(
     bad = False
     try:
         for spec in _named(names or ["all"]):
-            states = [member.state for member in verify_weights(spec, config)]
+            if isinstance(spec, SpeechModel):
+                states = [speech.state(spec, config)]
+            else:
+                states = [member.state for member in verify_weights(spec, config)]
             bad = bad or "corrupt" in states or (names is not None and "missing" in states)
             if as_json:
                 typer.echo(json.dumps({"model": spec.name, "files": states}))
@@ -117,8 +131,24 @@ def verify(
     raise typer.Exit(EXIT_WEIGHTS if bad else 0)
 
 
-def _named(names: list[str]) -> list[ModelSpec]:
-    return list(MODELS.values()) if names == ["all"] else [get_model_spec(name) for name in names]
+def _named(names: list[str]) -> list[ModelSpec | SpeechModel]:
+    if names == ["all"]:
+        return [*MODELS.values(), *SPEECH.values()]
+    return [SPEECH.get(name) or get_model_spec(name) for name in names]
+
+
+def _described_speech(model: SpeechModel) -> dict[str, object]:
+    return {
+        "name": model.name,
+        "default": False,
+        "summary": model.summary,
+        "stems": (),
+        "bytes": model.bytes,
+        "licence": model.licence.name,
+        "licence_url": model.licence.url,
+        "commercial_use": model.licence.commercial_use,
+        "quality": f"hears lyrics, {'English only' if model.languages == 'english' else 'in 99 languages'}",
+    }
 
 
 def _described(spec: ModelSpec) -> dict[str, object]:

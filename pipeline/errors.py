@@ -47,6 +47,8 @@
     │   ├── OutputUnwritable        output_unwritable     (retryable)
     │   └── MemoryExhausted         memory_exhausted      (retryable)
     ├── EstimatorFailed             estimator_failed: kept in the manifest, never fails a job
+    ├── EstimatorTimeout            estimator_timeout: likewise
+    ├── LyricsUnavailable           lyrics_unavailable: likewise
     ├── ManifestInvalid             manifest_invalid
     └── Cancelled                   cancelled
 
@@ -348,6 +350,18 @@ class EstimatorFailed(PipelineError):
     """One estimator could not give an answer; the job goes on."""
 
     code = "estimator_failed"
+
+
+class EstimatorTimeout(PipelineError):
+    """An estimator used up its time and was stopped; the job goes on."""
+
+    code = "estimator_timeout"
+
+
+class LyricsUnavailable(PipelineError):
+    """Lyrics were asked for where what hears them is not installed; the job goes on."""
+
+    code = "lyrics_unavailable"
 
 
 class ManifestInvalid(PipelineError):

@@ -1,16 +1,25 @@
-"""The stage that estimates: every estimator once, side by side as far as one does not need another."""
+"""The stage that estimates: every estimator once, side by side as far as one does not need another.
+
+An estimator that uses up its time is stopped where it next reads the recording, which each does every few
+seconds of it; recorded as failed, it keeps neither the others nor the job.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from time import monotonic
+from typing import Final
 
 from pipeline.annotations import Analysis, Annotation, Failed, Problem
-from pipeline.errors import PipelineError
+from pipeline.errors import Cancelled, EstimatorTimeout, PipelineError
 from pipeline.estimators.base import Estimator, Recording
 from pipeline.progress import CancelToken
 
 Result = Annotation | Failed
+
+PATIENCE_S: Final = 60.0
+"""Seconds that every estimator has beyond its budget: networks are loaded, and the machine has other work."""
 
 
 def estimate(
@@ -27,7 +36,7 @@ def estimate(
         estimators: in running order: each after those that it needs.
         threads: estimators that work at the same time.
         step: told the fraction done, 0..1.
-        cancel: looked at before each.
+        cancel: looked at before each, and while it reads.
 
     Returns:
         What was found. An estimator that failed is recorded so, and the others go on.
@@ -41,9 +50,8 @@ def estimate(
         # Those that it needs began before it, so they end: nobody waits for somebody who waits.
         found = {name: begun[name].result() for name in estimator.needs if name in begun}
         cancel.check()
-        return result_of(
-            estimator, recording, {n: one for n, one in found.items() if isinstance(one, Annotation)}
-        )
+        answered = {name: one for name, one in found.items() if isinstance(one, Annotation)}
+        return result_of(estimator, recording, answered, cancel)
 
     with ThreadPoolExecutor(threads, thread_name_prefix="estimator") as pool:
         for estimator in estimators:
@@ -54,10 +62,40 @@ def estimate(
     return Analysis.model_validate({name: future.result() for name, future in begun.items()})
 
 
-def result_of(estimator: Estimator, recording: Recording, found: Mapping[str, Annotation]) -> Result:
-    """What one estimator answers; an exception becomes a record of its failure."""
+def result_of(
+    estimator: Estimator,
+    recording: Recording,
+    found: Mapping[str, Annotation],
+    cancel: CancelToken | None = None,
+    clock: Callable[[], float] = monotonic,
+) -> Result:
+    """What one estimator answers; an exception becomes a record of its failure.
+
+    Args:
+        estimator: which.
+        recording: the mix and its stems.
+        found: results of the estimators that it needs.
+        cancel: looked at while it reads.
+        clock: seconds; injected by tests.
+
+    Raises:
+        Cancelled: `cancel` was raised.
+    """
+    limit_s = PATIENCE_S + estimator.budget * recording.mix.duration_s
+    end = clock() + limit_s
+
+    def check() -> None:
+        if cancel is not None:
+            cancel.check()
+        if clock() > end:
+            raise EstimatorTimeout(
+                f"It was stopped after {limit_s:.0f} s.", "Try again when the machine is less busy."
+            )
+
     try:
-        return estimator.estimate(recording, found)
+        return estimator.estimate(recording.watched(check), found)
+    except Cancelled:
+        raise
     except Exception as exc:
         ours = isinstance(exc, PipelineError)
         problem = Problem(

@@ -15,10 +15,11 @@ from pydantic import Field, ValidationError
 from pipeline.annotations import Analysis, Fraction, Record
 from pipeline.errors import ManifestInvalid
 
-SCHEMA_VERSION: Final = "1.2"
+SCHEMA_VERSION: Final = "1.3"
 """``major.minor``: a new optional field raises minor, anything else raises major.
 
-1.1 added `Separation.reused`, 1.2 what the estimators of chords, sections, notes … find, and exports.
+1.1 added `Separation.reused`, 1.2 what the estimators of chords, sections, notes … find, and exports,
+1.3 lyrics.
 """
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -101,7 +102,7 @@ class Notice(Record):
 class Manifest(Record):
     """The record of a finished job. Its presence in a folder means that the job is complete."""
 
-    schema_version: Literal["1.0", "1.1", "1.2"] = "1.2"
+    schema_version: Literal["1.0", "1.1", "1.2", "1.3"] = "1.3"
     job_id: str
     status: Literal["succeeded"] = "succeeded"
     created_at: datetime

@@ -234,7 +234,7 @@ def _separate(job: _Job, mix: Audio, checkpoint: Checkpoint | None) -> tuple[Sep
 
 
 def _estimate(job: _Job, mix: Audio, separated: Separated) -> Analysis:
-    recording = Recording(mix, separated.made, job.work.scratch)
+    recording = Recording(mix, separated.made, job.work.scratch, job.config.weights)
     threads = job.config.threads or usable_cores()
     return estimate(recording, job.estimators, threads, job.progress.step, job.cancel)
 

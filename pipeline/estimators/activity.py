@@ -50,6 +50,7 @@ class ActivityEstimator:
     method = "gate with hysteresis on K-weighted level, relative to the stem itself and to the mix"
     version = "2"
     needs: tuple[str, ...] = ()
+    budget = 0.2
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Activity:
         """Find the active spans of every stem.

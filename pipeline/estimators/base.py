@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from pipeline.annotations import Annotation
 from pipeline.audio import Audio, FloatArray
+from pipeline.config import WeightsConfig
 from pipeline.resample import resample
 from pipeline.scratch import ScratchWriter
 
@@ -28,11 +30,19 @@ class Recording:
         mix: the recording.
         stems: the separated parts by name; empty when nothing was separated.
         scratch: folder for the views; whoever calls removes it.
+        weights: where weights lie that no package carries.
     """
 
-    def __init__(self, mix: Audio, stems: Mapping[str, Audio], scratch: Path) -> None:
+    def __init__(
+        self,
+        mix: Audio,
+        stems: Mapping[str, Audio],
+        scratch: Path,
+        weights: WeightsConfig = WeightsConfig(),  # noqa: B008 - frozen
+    ) -> None:
         self.mix = mix
         self.stems = stems
+        self.weights = weights
         self._scratch = scratch
         self._mono: dict[str, Audio] = {}
         self._lock = threading.Lock()
@@ -59,6 +69,39 @@ class Recording:
                         writer.write(block)
                     self._mono[key] = writer.audio(sample_rate)
             return self._mono[key]
+
+    def watched(self, check: Callable[[], None]) -> Recording:
+        """The same recording, with its views, for one who is to be stopped.
+
+        Args:
+            check: called before every read; what it raises ends the reading.
+        """
+        return _WatchedRecording(self, check)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _WatchedAudio(Audio):
+    check: Callable[[], None] = field(kw_only=True)
+
+    def window(self, start: int, stop: int) -> FloatArray:
+        self.check()
+        # Slots make a new class, which a bare super() does not find.
+        return super(_WatchedAudio, self).window(start, stop)
+
+
+class _WatchedRecording(Recording):
+    def __init__(self, whole: Recording, check: Callable[[], None]) -> None:
+        self._whole, self._check = whole, check
+        self.mix = self._watched_audio(whole.mix)
+        self.stems = {name: self._watched_audio(stem) for name, stem in whole.stems.items()}
+        self.weights = whole.weights
+
+    def mono(self, source: str, sample_rate: int = ANALYSIS_RATE) -> Audio:
+        self._check()
+        return self._watched_audio(self._whole.mono(source, sample_rate))
+
+    def _watched_audio(self, audio: Audio) -> Audio:
+        return _WatchedAudio(audio.samples, audio.sample_rate, audio.speakers, check=self._check)
 
 
 def _mono(parts: list[Audio], sample_rate: int) -> Iterator[FloatArray]:
@@ -94,6 +137,8 @@ class Estimator(Protocol):
     """Raised whenever the same audio may give another result."""
     needs: tuple[str, ...]
     """Estimators whose results it looks at, where they are to be had."""
+    budget: float
+    """Seconds that it may take for a second of recording, several times what it usually takes on one core."""
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Annotation:
         """Estimate the property.

@@ -31,6 +31,7 @@ class BeatsEstimator:
     method = "dynamic programming over onset strength, bars by a hidden Markov model over harmonic change"
     version = "2"
     needs: tuple[str, ...] = ("tempo",)
+    budget = 0.3
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Beats:
         """Place beats at the level of the metre that the tempo estimator chose.

@@ -7,13 +7,13 @@ import numpy as np
 from pipeline.annotations import ChordSegment
 from pipeline.chord_names import chord_name
 from pipeline.estimators.chord_templates import NO_CHORD
-from pipeline.estimators.grid import Grid
+from pipeline.estimators.grid import Steps
 
 AGAIN = "%"
 BARS_PER_LINE = 4
 
 
-def chart(segments: list[ChordSegment], grid: Grid) -> str:
+def chart(segments: list[ChordSegment], grid: Steps) -> str:
     """Write chords down, four bars a line where bars are known, else a chord a line with its time.
 
     Args:
@@ -32,7 +32,7 @@ def _by_time(segments: list[ChordSegment]) -> str:
     return "\n".join(f"{_clock(one.start_s)} {chord_name(one.label)}" for one in segments)
 
 
-def _by_bars(segments: list[ChordSegment], grid: Grid) -> str:
+def _by_bars(segments: list[ChordSegment], grid: Steps) -> str:
     starts = grid.edges_s[:-1][grid.rank == 2]
     if starts[0] > grid.edges_s[0]:
         starts = np.concatenate([grid.edges_s[:1], starts])  # a bar that was not played from its start

@@ -12,7 +12,7 @@ from pipeline.estimators import chord_network
 from pipeline.estimators.base import Recording
 from pipeline.estimators.chart import chart
 from pipeline.estimators.chord_templates import NO_CHORD, QUALITIES, ROOTS, bass_classes, evidence, labels
-from pipeline.estimators.grid import Grid, beat_grid
+from pipeline.estimators.grid import Steps, beat_grid
 from pipeline.estimators.path import best_path
 from pipeline.estimators.pitches import pitched_source, pitches
 from pipeline.estimators.tuning import tuning_of
@@ -51,6 +51,7 @@ class ChordsEstimator:
     method = "harmonic tones fitted to tuned spectra, chord patterns and bass, Viterbi search over half beats"
     version = "1"
     needs: tuple[str, ...] = ("beats", "key")
+    budget = 0.5
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Chords:
         """Name the chords.
@@ -113,7 +114,7 @@ def _families() -> npt.NDArray[np.intp]:
 
 
 def _segments(
-    grid: Grid, path: npt.NDArray[np.intp], sure: FloatCurve, bass: FloatCurve, duration_s: float
+    grid: Steps, path: npt.NDArray[np.intp], sure: FloatCurve, bass: FloatCurve, duration_s: float
 ) -> list[ChordSegment]:
     names = labels()
     edges = np.flatnonzero(np.diff(path, prepend=-1))

@@ -19,7 +19,7 @@ FloatCurve = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class Steps:
     """Consecutive steps from the start of the recording to its end.
 
     Attributes:
@@ -33,7 +33,7 @@ class Grid:
     bars: bool
 
 
-def beat_grid(found: Mapping[str, Annotation], duration_s: float, per_beat: int) -> Grid:
+def beat_grid(found: Mapping[str, Annotation], duration_s: float, per_beat: int) -> Steps:
     """Divide a recording by its beats, carried on before the first, after the last and through pauses.
 
     Args:
@@ -54,7 +54,7 @@ def beat_grid(found: Mapping[str, Annotation], duration_s: float, per_beat: int)
     on_beat[0] |= bool(np.any(carried <= SHORTEST_STEP_S))
     on_bar = on_beat & _near(edges[:-1], downbeats, 0.07)
     bars = len(downbeats) > 1 and bool(on_bar.any())
-    return Grid(edges, (on_beat.astype(np.int8) + on_bar).astype(np.int8), bars)
+    return Steps(edges, (on_beat.astype(np.int8) + on_bar).astype(np.int8), bars)
 
 
 def _carried_on(times: FloatCurve, duration_s: float) -> FloatCurve:

@@ -69,6 +69,7 @@ class KeyEstimator:
     method = "pitch classes of tuned spectral peaks, correlated with averaged key profiles"
     version = "1"
     needs: tuple[str, ...] = ()
+    budget = 0.2
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Key:
         """Estimate the key that fits the whole recording best.

@@ -25,6 +25,7 @@ class LoudnessEstimator:
     method = "ITU-R BS.1770-5 integrated loudness and true peak, EBU Tech 3341 windows, EBU Tech 3342 range"
     version = "2"
     needs: tuple[str, ...] = ()
+    budget = 0.4
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> LoudnessValues:
         """Measure the mix and the stems.

@@ -51,6 +51,7 @@ class NotesEstimator:
     method = "Basic Pitch's network on each stem, one voice for bass and vocals; band-wise onsets for drums"
     version = "1"
     needs: tuple[str, ...] = ("key",)
+    budget = 1.0
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Notes:
         """Find the notes of every stem.

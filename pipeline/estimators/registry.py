@@ -11,6 +11,7 @@ from pipeline.estimators.beats import BeatsEstimator
 from pipeline.estimators.chords import ChordsEstimator
 from pipeline.estimators.key import KeyEstimator
 from pipeline.estimators.loudness import LoudnessEstimator
+from pipeline.estimators.lyrics import LyricsEstimator
 from pipeline.estimators.notes import NotesEstimator
 from pipeline.estimators.sections import SectionsEstimator
 from pipeline.estimators.signal import SignalEstimator
@@ -31,17 +32,24 @@ ESTIMATORS: Final[dict[str, Estimator]] = {
         SpectrumEstimator(),
         ActivityEstimator(),
         NotesEstimator(),  # after key, which tells how far the recording is out of tune
-        SoundEstimator(),  # last: it looks at what the others found
+        SoundEstimator(),  # it looks at what the others found
+        LyricsEstimator(),  # after activity, which tells where there is a voice
     )
 }
 """Estimators by the name of the manifest field that they fill. They hold no state."""
+
+ALL: Final = "all"
+"""Stands for all but those `BY_NAME_ONLY`."""
+BY_NAME_ONLY: Final = ("lyrics",)
+"""Optional extras: they run where they are asked for."""
 
 
 def select(names: tuple[str, ...] | None) -> list[Estimator]:
     """Choose estimators by name.
 
     Args:
-        names: any of `ESTIMATORS`; None for all, empty for none.
+        names: any of `ESTIMATORS`, or ``all`` for all but the optional ones; None for these as well, empty
+            for none.
 
     Returns:
         The estimators in running order, each once, whatever the order of the names.
@@ -49,11 +57,14 @@ def select(names: tuple[str, ...] | None) -> list[Estimator]:
     Raises:
         EstimatorUnknown: a name is not registered.
     """
-    if names is None:
-        return list(ESTIMATORS.values())
+    names = (ALL,) if names is None else names
     for name in names:
-        if name not in ESTIMATORS:
+        if name != ALL and name not in ESTIMATORS:
             raise EstimatorUnknown(
-                f"There is no estimator named {name!r}.", f"Choose from: {', '.join(ESTIMATORS)}."
+                f"There is no estimator named {name!r}.", f"Choose from: {ALL}, {', '.join(ESTIMATORS)}."
             )
-    return [estimator for name, estimator in ESTIMATORS.items() if name in names]
+    return [
+        estimator
+        for name, estimator in ESTIMATORS.items()
+        if name in names or (ALL in names and name not in BY_NAME_ONLY)
+    ]

@@ -13,7 +13,7 @@ from pipeline.annotations import Annotation, Section, Sections
 from pipeline.audio import Audio, FloatArray
 from pipeline.estimators.base import ANALYSIS_RATE, Recording
 from pipeline.estimators.form import Passage, letters, names
-from pipeline.estimators.grid import Grid, beat_grid
+from pipeline.estimators.grid import Steps, beat_grid
 from pipeline.estimators.pitches import pitched_source, pitches
 from pipeline.estimators.structure import (
     band_power,
@@ -78,6 +78,7 @@ class SectionsEstimator:
     method = "contrast and change of repetitions over beats, in timbre, harmony and levels of stems"
     version = "1"
     needs: tuple[str, ...] = ("beats", "key")
+    budget = 0.3
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Sections:
         """Divide the recording.
@@ -106,7 +107,7 @@ def _stems(recording: Recording) -> list[str]:
     return [name for name in recording.stems if not name.startswith("no_")]
 
 
-def _listen(recording: Recording, grid: Grid, key: Annotation | None) -> _Heard | None:
+def _listen(recording: Recording, grid: Steps, key: Annotation | None) -> _Heard | None:
     source = pitched_source(recording.stems)
     mix = band_power(recording.mono("mix"), grid.edges_s)
     reference = typical(mix)

@@ -49,6 +49,7 @@ class SignalEstimator:
     method = "sample statistics, flat tops, 100 ms levels, and the edge of the long-term spectrum"
     version = "1"
     needs: tuple[str, ...] = ()
+    budget = 0.2
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> SignalQuality:
         """Measure the mix and the stems.

@@ -48,6 +48,7 @@ class SoundEstimator:
     method = "Haitsma-Kalker fingerprint; cepstrum, pitch profile, tempo, loudness range and balance of stems"
     version = "1"
     needs: tuple[str, ...] = ("tempo", "loudness", "activity")
+    budget = 0.2
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Sound:
         """Describe the mix.

@@ -47,6 +47,7 @@ class SpectrumEstimator:
     method = "power spectra of 80 ms frames, weighted by energy"
     version = "1"
     needs: tuple[str, ...] = ()
+    budget = 0.2
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Spectrum:
         """Summarise the mix.

@@ -30,6 +30,7 @@ class TempoEstimator:
     method = "onset strength, beats and bars tracked at every candidate tempo, log-linear rating"
     version = "2"
     needs: tuple[str, ...] = ()
+    budget = 0.3
 
     def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Tempo:
         """Estimate the tempo that holds over most of the recording.

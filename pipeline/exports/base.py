@@ -14,6 +14,8 @@ from pipeline.annotations import (
     Chords,
     Failed,
     Key,
+    LyricLine,
+    Lyrics,
     Notes,
     Sections,
     StemNotes,
@@ -119,6 +121,12 @@ class Material:
     def sections(self) -> list[Segment]:
         """Sections of the form; empty where there are none."""
         return list(_segments(_answer(self.analysis.sections, Sections)))
+
+    @property
+    def lyrics(self) -> list[LyricLine]:
+        """What is sung, line by line; empty where nothing is known of it."""
+        found = _answer(self.analysis.lyrics, Lyrics)
+        return found.lines if found else []
 
     @property
     def notes(self) -> dict[str, StemNotes]:

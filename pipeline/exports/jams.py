@@ -17,10 +17,10 @@ Observation = dict[str, Any]
 
 
 class JamsExport:
-    """``song.jams``: tempo, beats, key, chords, sections and notes, each in its namespace."""
+    """``song.jams``: tempo, beats, key, chords, sections, notes and words, each in its namespace."""
 
     name = "jams"
-    needs = "tempo, beats, key, chords, sections or notes"
+    needs = "tempo, beats, key, chords, sections, notes or lyrics"
 
     def write(self, material: Material, folder: Path) -> list[Path]:
         """Write the document."""
@@ -62,6 +62,14 @@ def _annotations(material: Material) -> Iterator[dict[str, Any]]:
     for stem, notes in material.notes.items():
         heard = (_observed(n.start_s, n.end_s - n.start_s, n.midi, None) for n in notes.heard)
         yield _annotation("note_midi", heard, found.notes, whole, {"stem": stem})
+    if material.lyrics:
+        yield _annotation("lyrics", _words(material), found.lyrics, whole)
+
+
+def _words(material: Material) -> Iterator[Observation]:
+    for line in material.lyrics:
+        for word in line.words:
+            yield _observed(word.start_s, word.end_s - word.start_s, word.text, word.confidence)
 
 
 def _annotation(

@@ -14,6 +14,7 @@ from pipeline.exports.chord_sheet import ChordSheetExport
 from pipeline.exports.click import ClickExport
 from pipeline.exports.dawproject import DawProjectExport
 from pipeline.exports.jams import JamsExport
+from pipeline.exports.lyrics import LrcExport, SrtExport
 from pipeline.exports.midi import MidiExport
 from pipeline.exports.reaper import ReaperExport
 from pipeline.exports.sonic_visualiser import SonicVisualiserExport
@@ -35,6 +36,8 @@ EXPORTS: Final[dict[str, Export]] = {
         StemFileExport(),
         ClickExport(),
         ChordSheetExport(),
+        LrcExport(),
+        SrtExport(),
     )
 }
 """Exports by name, in the order in which they run. They hold no state."""
@@ -52,6 +55,8 @@ MEDIA_TYPES: Final = {
     "dawproject": "application/zip",
     "stem.mp4": "video/mp4",
     "svg": "image/svg+xml",
+    "lrc": "text/plain; charset=utf-8",
+    "srt": "application/x-subrip",
 }
 """By the format that the manifest gives: the end of the file's name."""
 

@@ -15,10 +15,10 @@ _PERCUSSION: Final = {36: "kick", 38: "snare", 42: "hat", 45: "tom", 49: "cymbal
 
 
 class CsvExport:
-    """``beats.csv``, ``chords.csv``, ``sections.csv``, ``notes.csv``, ``pitch.csv``: those that there are."""
+    """``beats.csv``, ``chords.csv``, ``sections.csv``, ``notes.csv`` … : those that there are."""
 
     name = "csv"
-    needs = "beats, chords, sections or notes"
+    needs = "beats, chords, sections, notes or lyrics"
 
     def write(self, material: Material, folder: Path) -> list[Path]:
         """Write the tables."""
@@ -34,6 +34,8 @@ class CsvExport:
             tables.append(("notes", columns, _notes(material)))
         if any(found.pitch for found in material.notes.values()):
             tables.append(("pitch", ("stem", "time_s", "hz"), _pitch(material)))
+        if material.lyrics:
+            tables.append(("lyrics", ("line", "start_s", "end_s", "word"), _lyrics(material)))
         return [_table(folder / f"{name}.csv", head, rows) for name, head, rows in tables]
 
 
@@ -54,6 +56,12 @@ def _pitch(material: Material) -> Iterator[Row]:
         for step, hz in enumerate(found.pitch.hz if found.pitch else ()):
             if hz > 0 and found.pitch:
                 yield stem, _s(step * found.pitch.step_s), f"{hz:.2f}"
+
+
+def _lyrics(material: Material) -> Iterator[Row]:
+    for number, line in enumerate(material.lyrics, 1):
+        for word in line.words:
+            yield number, _s(word.start_s), _s(word.end_s), word.text
 
 
 def _s(time: float) -> str:

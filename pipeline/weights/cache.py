@@ -110,13 +110,13 @@ def find_in_hub_cache(member: Member, cancel: CancelToken) -> Path | None:
 
 
 @contextmanager
-def exclusive(member: Member, folder: Path, cancel: CancelToken) -> Iterator[None]:
-    """Be the only process that changes this network's files.
+def exclusive(name: str, folder: Path, cancel: CancelToken) -> Iterator[None]:
+    """Be the only process that changes the files of a network.
 
     The lock is the operating system's: it ends with the process that holds it, however that ends.
 
     Args:
-        member: the network.
+        name: of the network.
         folder: made if need be.
         cancel: ends the wait.
 
@@ -127,7 +127,7 @@ def exclusive(member: Member, folder: Path, cancel: CancelToken) -> Iterator[Non
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / f".{member.signature}.lock")
+    lock = FileLock(folder / f".{name}.lock")
     with disk_errors(f"the weights folder {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         try:

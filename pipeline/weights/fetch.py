@@ -56,7 +56,7 @@ def _ensure_member(spec: ModelSpec, member: Member, config: WeightsConfig, trans
     path = found.path or (None if found.corrupt else cache.find_in_hub_cache(member, transfer.cancel))
     if path is not None:
         return path
-    with cache.exclusive(member, folder, transfer.cancel):
+    with cache.exclusive(member.signature, folder, transfer.cancel):
         found = cache.find(member, folder, transfer.cancel)
         if found.path is not None:
             return found.path

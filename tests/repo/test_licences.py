@@ -7,9 +7,15 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+LOCKS = (
+    "requirements.txt",
+    "requirements-dev.txt",
+    "scripts/requirements-networks.txt",
+    "scripts/requirements-lyrics.txt",
+)
 NAMES = [
     line.strip().partition("==")[0]
-    for lock in ("requirements.txt", "requirements-dev.txt", "scripts/requirements-networks.txt")
+    for lock in LOCKS
     for line in (ROOT / lock).read_text(encoding="utf-8").splitlines()
     if "==" in line
 ]

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.annotations import Annotation, Failed, Spectrum, Tempo
 from pipeline.errors import Cancelled
-from pipeline.estimation import estimate
+from pipeline.estimation import PATIENCE_S, estimate, result_of
 from pipeline.estimators.base import Estimator, Recording
 from pipeline.estimators.registry import ESTIMATORS, select
 from pipeline.progress import CancelToken
@@ -21,7 +21,7 @@ NOTHING = {"method": "none", "version": "1", "source": "mix"}
 class Made:
     """An estimator whose answer is made by a function."""
 
-    method, version = "none", "1"
+    method, version, budget = "none", "1", 1.0
 
     def __init__(
         self, name: str, answer: Callable[[Mapping[str, Annotation]], Annotation], *needs: str
@@ -104,6 +104,56 @@ def test_a_cancel_ends_the_stage() -> None:
 
     with pytest.raises(Cancelled):
         run(Made("tempo", cancels), Made("key", broken, "tempo"), cancel=cancel)
+
+
+class Endless(Made):
+    """Reads the recording again and again, while the clock goes on by a second each time."""
+
+    def __init__(self, read: Callable[[Recording], object]) -> None:
+        super().__init__("tempo", tempo)
+        self._read, self.now = read, 0.0
+
+    def clock(self) -> float:
+        self.now += 1.0
+        return self.now
+
+    def estimate(self, recording: Recording, found: Mapping[str, Annotation]) -> Annotation:
+        while True:
+            self._read(recording)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda recording: recording.mono("mix"),
+        lambda recording: recording.mono("mix").window(0, 10),
+        lambda recording: list(recording.mix.blocks()),
+        lambda recording: recording.stems["drums"].window(0, 10),
+    ],
+)
+def test_one_that_uses_up_its_time_is_stopped_where_it_next_reads(
+    read: Callable[[Recording], object],
+) -> None:
+    endless, drums = Endless(read), drum_kit(steady(120, 8), 8)
+    result = result_of(endless, recording(drums, {"drums": drums}), {}, clock=endless.clock)
+    assert isinstance(result, Failed)
+    assert result.error.code == "estimator_timeout"
+    assert endless.now == pytest.approx(PATIENCE_S + 8 * endless.budget, abs=3)
+
+
+def test_one_that_is_at_work_stops_with_the_job() -> None:
+    cancel = CancelToken()
+
+    def read(recording: Recording) -> None:
+        cancel.cancel()
+        recording.mono("mix")
+
+    with pytest.raises(Cancelled):
+        estimate(heard(), [Endless(read)], 1, lambda _: None, cancel)
+
+
+def test_every_estimator_has_a_budget_far_above_what_it_takes() -> None:
+    assert all(0.1 < estimator.budget < 10 for estimator in ESTIMATORS.values())
 
 
 def test_every_estimator_comes_after_those_that_it_needs() -> None:

@@ -109,6 +109,15 @@ def test_peaks_of_any_audible_tone_are_found_within_a_tenth_of_a_db(share: float
         assert measure(Audio(samples, 44100)).true_peak_dbtp == pytest.approx(0, abs=0.1)
 
 
+@pytest.mark.parametrize("offset", range(4))
+def test_a_peak_between_samples_is_found_wherever_they_lie(offset: int) -> None:
+    """As EBU Tech 3341 signals 20 to 23."""
+    fine = np.arange(4 * 48_000) - 96_000
+    wave = (0.5 + 0.5 * np.exp(-0.5 * np.square(fine / 1200))) * np.cos(2 * np.pi * fine / 24)
+    samples = np.stack([wave[offset::4]] * 2).astype(np.float32)
+    assert measure(Audio(samples, 48_000)).true_peak_dbtp == pytest.approx(0.0, abs=0.2)
+
+
 def test_the_true_peak_is_never_below_the_largest_sample() -> None:
     impulse = np.zeros((2, 44100), dtype=np.float32)
     impulse[1, 20000] = -0.8

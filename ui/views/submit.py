@@ -135,7 +135,7 @@ def _choose_rest() -> dict[str, Any]:
         estimators = st.pills(
             texts.ESTIMATORS,
             list(labels.ESTIMATOR_NAMES),
-            default=list(labels.ESTIMATOR_NAMES),
+            default=list(labels.ESTIMATORS_BY_DEFAULT),
             selection_mode="multi",
             format_func=labels.ESTIMATOR_NAMES.__getitem__,
             key="estimators",
@@ -169,7 +169,7 @@ def _choose_rest() -> dict[str, Any]:
     chosen: dict[str, Any] = {"residual": residual} if residual != "report" else {}
     if formats and formats != ["flac"]:
         chosen["formats"] = formats
-    if len(estimators) < len(labels.ESTIMATOR_NAMES):
+    if set(estimators) != set(labels.ESTIMATORS_BY_DEFAULT):
         chosen["estimators"] = estimators
     if exports:
         chosen["exports"] = exports

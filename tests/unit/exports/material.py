@@ -14,6 +14,8 @@ from pipeline.annotations import (
     Beats,
     Chords,
     ChordSegment,
+    LyricLine,
+    Lyrics,
     Note,
     Notes,
     PitchCurve,
@@ -21,6 +23,7 @@ from pipeline.annotations import (
     Sections,
     StemNotes,
     Tempo,
+    Word,
 )
 from pipeline.audio import Audio
 from pipeline.exports.base import Material
@@ -67,11 +70,39 @@ def notes(**stems: Sequence[Note]) -> Notes:
     return Notes(stems=found, **ABOUT)
 
 
+LYRICS = Lyrics(
+    model="whisper-tiny.en",
+    licence="MIT",
+    language="en",
+    lines=[
+        LyricLine(
+            start_s=1.5,
+            end_s=2.5,
+            text="Good evening, friends",
+            words=[
+                Word(start_s=1.5, end_s=1.75, text="Good", confidence=0.9),
+                Word(start_s=1.75, end_s=2.0, text="evening,", confidence=0.9),
+                Word(start_s=2.0, end_s=2.5, text="friends", confidence=0.8),
+            ],
+        ),
+        LyricLine(
+            start_s=6.0,
+            end_s=6.0,
+            text="<Oh> — là",
+            words=[Word(start_s=6.0, end_s=6.0, text="Oh", confidence=0.5)],
+        ),
+    ],
+    confidence=0.8,
+    **ABOUT,
+)
+
+
 def full(scratch: Path, seconds: float = 8.0, filename: str = 'song <&> "x".flac') -> Material:
     """All there can be: 120 BPM in four from 0.5 s, two chords, two sections, notes of three stems."""
     times = np.arange(0.5, seconds, 0.5).tolist()
     found = Analysis(
         tempo=Tempo(bpm=120.0, confidence=0.9, candidates=[], **ABOUT),
+        lyrics=LYRICS,
         notes=notes(
             drums=[Note(t, t + 0.05, 36 if i % 2 == 0 else 38, 100) for i, t in enumerate(times)],
             bass=[Note(0.5, 1.0, 40, 90), Note(1.0, 2.0, 43, 80)],

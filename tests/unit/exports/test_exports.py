@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import re
 import subprocess
 import warnings
 import zipfile
@@ -80,6 +81,31 @@ def test_midi_opens_with_every_note_on_the_grid_and_at_its_time(written: Path) -
     assert (signature.numerator, signature.denominator) == (4, 4)
 
 
+@pytest.mark.parametrize("name", ["lyrics.srt", "lyrics.lrc"])
+def test_ffmpeg_reads_the_lyrics_with_their_times(name: str, written: Path) -> None:
+    argv = ["ffmpeg", "-v", "error", "-i", str(written / name), "-f", "srt", "-"]
+    read = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert read.stderr == ""
+    said = re.findall(r"^(.* --> .*)\n(.+)$", read.stdout, re.MULTILINE)
+    oh = "\u2039Oh\u203a — là" if name == "lyrics.srt" else "<Oh> — là"
+    assert [text for _, text in said] == ["Good evening, friends", oh]
+    assert [times.split(" --> ")[0] for times, _ in said] == ["00:00:01,500", "00:00:06,000"]
+    if name == "lyrics.srt":
+        assert [times.split(" --> ")[1] for times, _ in said] == ["00:00:02,500", "00:00:06,100"]
+
+
+def test_words_are_in_a_table_with_their_times(written: Path) -> None:
+    with (written / "lyrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["line"], row["word"]) for row in rows] == [
+        ("1", "Good"),
+        ("1", "evening,"),
+        ("1", "friends"),
+        ("2", "Oh"),
+    ]
+    assert (rows[1]["start_s"], rows[1]["end_s"]) == ("1.7500", "2.0000")
+
+
 def test_every_file_has_a_media_type(written: Path) -> None:
     assert {path.name.partition(".")[2] for path in written.iterdir()} <= MEDIA_TYPES.keys() | {"flac"}
 
@@ -137,7 +163,8 @@ def test_jams_is_valid_and_every_finding_is_in_its_namespace(written: Path) -> N
         warnings.simplefilter("ignore", DeprecationWarning)  # The package's own, of jsonschema.
         document = jams.load(str(written / "song.jams"), validate=True, strict=True)
     found = {annotation.namespace: annotation for annotation in document.annotations}
-    assert list(found) == ["tempo", "beat", "chord", "segment_open", "note_midi"]
+    assert list(found) == ["tempo", "beat", "chord", "segment_open", "note_midi", "lyrics"]
+    assert found["lyrics"].to_interval_values()[1] == ["Good", "evening,", "friends", "Oh"]
     assert found["beat"].to_interval_values()[1][:3] == [None, 1, 2]
     assert found["chord"].to_interval_values()[1] == ["C:maj", "A:min7"]
     assert document.file_metadata.duration == 8.0
