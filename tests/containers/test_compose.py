@@ -79,6 +79,12 @@ def inspected(installed: Compose, service: str) -> dict[str, Any]:
     return dict(found)
 
 
+def test_compose_accepts_the_file_with_every_profile(installed: Compose) -> None:
+    installed.shell(
+        "docker compose --profile scale --profile monitoring --profile gpu --profile certbot config -q"
+    )
+
+
 def test_secrets_are_for_the_owner_alone_and_stay_when_init_runs_again(installed: Compose) -> None:
     secrets = installed.folder / "secrets"
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
