@@ -19,6 +19,7 @@ IMAGE = "localhost/audio-pipeline:test"
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """Podman with a storage of its own; CONTAINERS_DIR keeps its images from one run to the next."""
+    assert os.geteuid() == 0, "making a base image and limiting memory need root"
     kept = os.environ.get("CONTAINERS_DIR")
     engine = Engine(Path(kept) if kept else tmp_path_factory.mktemp("containers"))
     if not engine.exists(BASE):
