@@ -34,7 +34,7 @@ services:
 networks:
   pipeline-network:
     ipam:
-      options: {{driver: host-local}} # what podman says of it, without which docker-compose takes it for another
+      options: {{driver: host-local}} # else docker-compose takes podman's for another
 """
 
 
