@@ -33,8 +33,10 @@ services:
     volumes: ["{weights}:/mirror:ro"]
 networks:
   pipeline-network:
+    driver: bridge
     ipam:
       options: {{driver: host-local}} # else docker-compose takes podman's for another
+      config: [{{subnet: "${{NETWORK_PREFIX}}.0/24"}}]
 """
 
 
