@@ -24,7 +24,7 @@ ARG TORCH=cpu
 ARG TORCH_INDEX_URL=
 ENV PIP_CACHE_DIR=/var/cache/pip
 RUN python3.11 -m venv /opt/venv && python3.11 -m venv /opt/sbom
-COPY scripts/packages.sh scripts/requirements-networks.txt scripts/
+COPY scripts/packages.sh scripts/requirements-networks.txt scripts/requirements-lyrics.txt scripts/
 COPY requirements.txt ./
 # A secret pip.conf (--secret id=pip.conf,src=…) says where packages come from, where the default does not do.
 RUN --mount=type=cache,target=/var/cache/pip --mount=type=secret,id=pip.conf,target=/etc/pip.conf \

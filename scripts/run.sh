@@ -9,7 +9,7 @@
 #   scripts/run.sh python|bash|sh … that program
 #   scripts/run.sh COMMAND …       python -m api COMMAND …: worker, keys, audit, submit …
 #
-# Variables: those of docs/settings.md and docs/ui.md; UI_PORT (8501) and UI_HOST (127.0.0.1).
+# Variables: those of docs/settings.md and docs/ui.md; UI_PORT (8501), UI_HOST (127.0.0.1), PUBLIC_HOST (localhost).
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
@@ -18,7 +18,8 @@ python=${PYTHON:-.venv/bin/python}
 command -v "$python" >/dev/null || python=python # an image has one Python for everything
 readonly python
 
-ui=("$python" -m streamlit run ui/app.py
+# With an address for browsers Streamlit asks nobody on the Internet for the machine's own.
+ui=("$python" -m streamlit run ui/app.py --browser.serverAddress "${PUBLIC_HOST:-localhost}"
     --server.port "${UI_PORT:-8501}" --server.address "${UI_HOST:-127.0.0.1}")
 
 both() {

@@ -27,10 +27,16 @@ DOCKER = """#!/bin/sh
 if [ "$1" = compose ]; then shift; exec docker-compose --compatibility "$@"; fi
 exec podman "$@"
 """
-MIRROR = """
+OVERRIDE = """
 services:
   audio-pipeline:
     volumes: ["{weights}:/mirror:ro"]
+networks:
+  pipeline-network:
+    driver: bridge
+    ipam:
+      options: {{driver: host-local}} # else docker-compose takes podman's for another
+      config: [{{subnet: "${{NETWORK_PREFIX}}.0/24"}}]
 """
 
 
@@ -50,7 +56,7 @@ class Compose:
         shutil.copy(ROOT / "docker-compose.prod.yml", folder)
         for name in ("nginx", "deploy"):
             shutil.copytree(ROOT / name, folder / name)
-        (folder / "mirror.yml").write_text(MIRROR.format(weights=weights))
+        (folder / "override.yml").write_text(OVERRIDE.format(weights=weights))
         (folder / "bin").mkdir()
         (folder / "bin" / "docker").write_text(DOCKER)
         (folder / "bin" / "docker").chmod(0o755)
@@ -64,7 +70,7 @@ class Compose:
         for name in ("COMPOSE_PROFILES", "API_KEY", "SECRET_KEY"):
             self._environment.pop(name, None)
         self._lines = {
-            "COMPOSE_FILE": "docker-compose.prod.yml:mirror.yml",
+            "COMPOSE_FILE": "docker-compose.prod.yml:override.yml",
             "IMAGE": image,
             **{f"{name.upper()}_IMAGE": f"localhost/{name}:test" for name in STAND_INS},
             "HTTP_PUBLISHED_PORT": str(self.http),

@@ -19,6 +19,7 @@ IMAGE = "localhost/audio-pipeline:test"
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """Podman with a storage of its own; CONTAINERS_DIR keeps its images from one run to the next."""
+    assert os.geteuid() == 0, "making a base image and limiting memory need root"
     kept = os.environ.get("CONTAINERS_DIR")
     engine = Engine(Path(kept) if kept else tmp_path_factory.mktemp("containers"))
     if not engine.exists(BASE):
@@ -29,7 +30,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def image(engine: Engine) -> str:
-    """The image of this checkout."""
+    """The image of this checkout; CONTAINERS_IMAGE names one that is built already."""
+    if built := os.environ.get("CONTAINERS_IMAGE"):
+        return built
     revision = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.strip()

@@ -19,6 +19,7 @@ events_logger = "file"
 [network]
 network_backend = "netavark"
 network_config_dir = "{folder}/networks"
+default_subnet = "10.213.76.0/24"
 """
 _STORAGE_CONF = """
 [storage]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,7 +61,8 @@ def test_it_holds_no_compiler_no_cache_no_weights_and_of_the_checkout_the_produc
 ) -> None:
     programs = f"for p in {UNWANTED}; do command -v $p; done; true"
     assert run(engine, image, "sh", "-c", programs) == ""
-    assert run(engine, image, "sh", "-c", "ls -A /var/lib/apt/lists /var/cache/pip 2>/dev/null; true") == ""
+    caches = "find /var/lib/apt/lists /var/cache/pip -type f 2>/dev/null; true"
+    assert run(engine, image, "sh", "-c", caches) == ""
     found = run(engine, image, "python", "-c", WALK).split()
     assert not [path for path in found if not path.startswith("/usr/share/python-wheels/")]
     assert run(engine, image, "sh", "-c", "ls -A /app").split() == IN_APP
@@ -137,7 +139,7 @@ def test_a_song_comes_back_as_stems(running: Container, song: Path) -> None:
     with running.client() as http:
         sent = submit(http, song)
         assert sent.status_code == 202, sent.text
-        job = ended(http, sent.json()["id"], within_s=240)
+        job = ended(http, sent.json()["id"], within_s=600)
         assert job["status"] == "succeeded", job
         manifest = http.get(f"/jobs/{job['id']}/manifest").json()
         assert {stem["name"] for stem in manifest["stems"]} == {"drums", "bass", "other", "vocals"}
@@ -152,7 +154,7 @@ def test_killed_it_ends_as_a_whole_is_restarted_and_finishes_the_job(running: Co
     with running.client() as http:
         job = submit(http, song, shifts="3").json()["id"]
         while http.get(f"/jobs/{job}").json()["status"] == "queued":
-            pass
+            time.sleep(0.05)
         assert http.get(f"/jobs/{job}").json()["status"] == "running"
     before = running.inspect()["RestartCount"]
     running.inside(
@@ -161,7 +163,7 @@ def test_killed_it_ends_as_a_whole_is_restarted_and_finishes_the_job(running: Co
     running.wait_until_restarted(before + 1)
     running.wait_until("api", "ui")
     with running.client() as http:
-        done = ended(http, job, within_s=240)
+        done = ended(http, job, within_s=600)
     assert (done["status"], done["attempt"]) == ("succeeded", 2)
 
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from api.settings import Settings, variable
+from pipeline.software import VERSION
 from ui.settings import load_ui_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -146,3 +147,15 @@ def test_every_image_is_pinned_to_a_version() -> None:
         for image in images
         if not re.search(r":v?\d+(\.\d+)", image + (".0" if "postgres" in image else ""))
     ]
+
+
+def test_the_version_is_that_of_the_product() -> None:
+    (version,) = re.findall(
+        r"^ARG VERSION=(\S+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    tags = {
+        filled_in(service["image"]).partition(":")[2].removesuffix("-cuda")
+        for service in SERVICES.values()
+        if filled_in(service["image"]).startswith("audio-pipeline:")
+    }
+    assert {version} == tags == {VERSION}
