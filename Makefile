@@ -9,7 +9,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 # Handed on through the environment, so that a song's name may hold blanks, quotes and dollars.
 export DEMO_FILE := $(value FILE)
 
-.PHONY: help setup demo run test test-all check lint types imports format docs bench lock clean venv
+.PHONY: help setup demo run test test-all test-containers check lint types imports format docs bench bench-gpu lock clean venv
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -26,11 +26,15 @@ run: setup ## Serve the API on port 8000 and the browser interface on 8501 (sett
 
 test: ## Run the tests, without those marked slow (ARGS="-k weights" narrows them)
 	@bash scripts/setup.sh weights tests
-	@$(ONE_THREAD) $(PY) -m pytest -m "not slow" $(SIDE_BY_SIDE) $(ARGS)
+	@$(ONE_THREAD) $(PY) -m pytest -m "not slow and not containers" $(SIDE_BY_SIDE) $(ARGS)
 
-test-all: ## Run every test
+test-all: ## Run every test but those of containers
 	@bash scripts/setup.sh weights tests
-	@$(ONE_THREAD) $(PY) -m pytest $(SIDE_BY_SIDE) $(ARGS)
+	@$(ONE_THREAD) $(PY) -m pytest -m "not containers" $(SIDE_BY_SIDE) $(ARGS)
+
+test-containers: ## Build the image, run it, and bring docker-compose.prod.yml up (as root, with podman)
+	@bash scripts/setup.sh weights tests containers
+	@$(PY) -m pytest -m containers -n0 tests/containers $(ARGS)
 
 check: lint types imports test ## Everything that must pass: lint, types, import rules, tests
 
@@ -54,6 +58,10 @@ docs: venv ## Rewrite the documents that follow from the code
 bench: setup ## Score the separation, time it beside the demucs command line, and score the analysis
 	@$(PY) -m bench.separation $(ARGS)
 	@$(PY) -m bench.analysis
+
+bench-gpu: setup ## The same on a GPU (after make setup TORCH=cuda), and how many jobs can share it
+	@$(PY) -m bench.separation --device cuda $(ARGS)
+	@$(PY) -m bench.scaling --device cuda --minutes 1,5,30
 
 lock: venv ## Derive the lock files from pyproject.toml (ARGS=--upgrade for the newest versions)
 	@bash scripts/lock.sh $(ARGS)

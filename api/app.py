@@ -7,12 +7,14 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 import anyio
 from anyio.to_thread import run_sync
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
+from api.admission_metrics import AdmissionMetrics
 from api.audit import Audit
 from api.clocks import SteadyClock
 from api.database import open_database
@@ -28,14 +30,21 @@ from api.jobs.idempotency import IdempotencyStore
 from api.jobs.likeness import Sounds
 from api.jobs.listening import Listening
 from api.jobs.outlook import Outlook
-from api.jobs.shared import Shared
 from api.jobs.speed_store import SpeedStore
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.supervisor import Supervisor
 from api.jobs.workers import WorkerRegister
+from api.keeping.erasure import Eraser
+from api.keeping.holdings import Holdings
+from api.keeping.holds import Holds
+from api.keeping.places import folders_of, policy_of, record_expiry
+from api.keeping.restore import refuse_unfinished
 from api.leadership import Leadership
+from api.log_files import remove_old_logs
+from api.machine_metrics import MachineMetrics
 from api.metrics import Metrics
 from api.migrate import upgrade
+from api.notifications.wiring import notifier_of
 from api.openapi import DocumentedApp
 from api.outbound import Outbound
 from api.queue.open import open_queue
@@ -45,7 +54,6 @@ from api.security.secret import load_secret
 from api.security.tickets import Tickets
 from api.settings import MIB, Settings, pipeline_defaults
 from api.sources import Sources
-from api.storage.open import open_storage
 from api.transactions import check_pages
 from api.uploads.direct import DirectUploads
 from api.uploads.receiving import Receiver
@@ -58,19 +66,6 @@ from api.webhooks.store import WebhookStore
 from pipeline.software import VERSION
 
 
-def folders_of(settings: Settings) -> Folders:
-    """The folders that the settings name, and the storage behind them."""
-    storage = open_storage(settings)
-    return Folders(
-        settings.data_dir,
-        settings.uploads_dir,
-        settings.outputs_dir,
-        settings.downloads_dir,
-        settings.logs_dir,
-        None if storage is None else Shared(storage),
-    )
-
-
 def prepare(settings: Settings, *, create: bool = True) -> tuple[Engine, Folders]:
     """Make the folders, and open the database, brought up to date.
 
@@ -81,6 +76,7 @@ def prepare(settings: Settings, *, create: bool = True) -> tuple[Engine, Folders
     Raises:
         PipelineError: the folders or the database cannot be used.
     """
+    refuse_unfinished(settings.data_dir)
     folders = folders_of(settings)
     folders.make()
     engine = open_database(settings.database_url.get_secret_value(), create=create)
@@ -115,15 +111,13 @@ def create_app(settings: Settings) -> FastAPI:
     check_pages(engine)  # Later damage makes it not ready; with what is known from the start nothing begins.
     secret = load_secret(settings)
     keys = KeyStore(engine, secret)
-    api_key = settings.api_key.get_secret_value() if settings.api_key else None
-    first_key = keys.bootstrap(api_key)
+    first_key = keys.bootstrap(settings.api_key.get_secret_value() if settings.api_key else None)
     store = SqlJobStore(engine)
-    celery = settings.job_queue == "celery"
     # By Celery, workers are processes of their own: `python -m api worker`.
-    supervisor = supervisor_of(settings, count=0 if celery else None)
+    supervisor = supervisor_of(settings, count=0 if settings.job_queue == "celery" else None)
     defaults, register = pipeline_defaults(settings), WorkerRegister(engine)
-    tickets, audit = Tickets(secret), Audit(engine, secret)
-    metrics = Metrics(engine, store, settings.data_dir)
+    tickets, audit, holds = Tickets(secret), Audit(engine, secret), Holds(engine)
+    metrics = Metrics(engine, store)
     queue = open_queue(settings, store, metrics.registry)
     admission = Admission(
         store,
@@ -149,7 +143,12 @@ def create_app(settings: Settings) -> FastAPI:
     outbound = Outbound(settings.outbound_networks, settings.outbound_ports)
     webhook_store, webhook_secrets = WebhookStore(engine), OwnerSecrets(engine, secret)
     sender = Sender(outbound, webhook_secrets, settings.webhook_timeout_s)
-    metrics.registry.register(BacklogMetrics(webhook_store))
+    for collector in (
+        BacklogMetrics(webhook_store),
+        MachineMetrics(folders),
+        AdmissionMetrics(admission, settings.max_queued),
+    ):
+        metrics.registry.register(collector)
     services = Services(
         settings,
         defaults,
@@ -180,8 +179,18 @@ def create_app(settings: Settings) -> FastAPI:
         sender,
         keys,
         audit,
+        holds,
+        Eraser(
+            Holdings(engine, store, folders),
+            secret,
+            audit,
+            holds,
+            resumable,
+            beside=settings.backup_dir / "erased",
+        ),
     )
     dispatcher = Dispatcher(webhook_store, sender)
+    notifier = notifier_of(settings, engine, admission, folders)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -191,6 +200,7 @@ def create_app(settings: Settings) -> FastAPI:
         supervisor.start()
         housekeeper.start()
         dispatcher.start()
+        notifier.start()
         queue.start(engine)
         try:
             async with anyio.create_task_group() as tasks:
@@ -199,6 +209,7 @@ def create_app(settings: Settings) -> FastAPI:
                 tasks.cancel_scope.cancel()
         finally:
             stop.set()
+            notifier.stop()
             await run_sync(supervisor.stop)
             # After the workers: what they end while they stop is told at once.
             await run_sync(dispatcher.stop)
@@ -245,18 +256,17 @@ _SUMMARY = "A recording in; stems, a musical analysis and an auditable manifest 
 
 def _keep_house(services: Services, leadership: Leadership, stop: threading.Event) -> None:
     settings = services.settings
-    days = settings.job_retention_days
-    retention = timedelta(days=days) if days else None
     clock = SteadyClock(services.folders.data / "clock")
 
     def sweep_jobs() -> None:
         sweep(
             services.store,
             services.folders,
-            retention,
+            policy_of(settings, services.holds.held()),
             clock.now,
             separation_cache_bytes=settings.separation_cache_mb * MIB,
             listening_cache_bytes=settings.listening_cache_mb * MIB,
+            gone=partial(record_expiry, services.audit, "system"),
         )
 
     def sweep_uploads() -> None:
@@ -274,5 +284,15 @@ def _keep_house(services: Services, leadership: Leadership, stop: threading.Even
             result_cache.sweep_shared(services.store, services.folders, clock.now())
             services.direct.sweep()
 
+    def finish_erasures() -> None:
+        if leadership.leads():
+            services.eraser.finish()
+
+    def sweep_logs() -> None:
+        remove_old_logs(services.folders.logs, clock.now() - timedelta(days=settings.log_days))
+
+    tasks = [
+        finish_erasures, sweep_jobs, sweep_uploads, forget_deliveries, sweep_copies, sweep_storage, sweep_logs
+    ]  # fmt: skip
     with leadership:
-        keep_house([sweep_jobs, sweep_uploads, forget_deliveries, sweep_copies, sweep_storage], stop)
+        keep_house(tasks, stop)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, insert, select, text, update
 
@@ -23,6 +24,11 @@ _LONGEST = 1000
 _SHORT = 64
 _START = "0" * 64
 _PAGE = 1000
+
+ERASE = "erase"
+"""The action of an entry that tells of the erasure of its job."""
+ERASE_OWNER = "erase.owner"
+"""The same of all that concerned an owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,11 @@ class AuditEntry:
         request_id: of the request that it came with; may be empty.
         address: where it came from; may be empty.
         previous: hash of the entry before; zeros for the first.
-        hash: SHA-256 of all of the above.
+        hash: SHA-256 that chains the entry: see `digest`.
+        who_salt: random; empty where user, key and address were erased.
+        who: SHA-256 of that salt, user, key and address.
+        what_salt: random; empty where input, output and request were erased.
+        what: SHA-256 of that salt, input, output and request.
     """
 
     seq: int
@@ -58,11 +68,45 @@ class AuditEntry:
     address: str
     previous: str
     hash: str = ""
+    who_salt: str = ""
+    who: str = ""
+    what_salt: str = ""
+    what: str = ""
 
     def digest(self) -> str:
-        """What `hash` must be: SHA-256 over the canonical JSON of all other fields, in their order."""
-        said = json.dumps(astuple(self)[:-1], ensure_ascii=True, separators=(",", ":"))
-        return hashlib.sha256(said.encode("ascii")).hexdigest()
+        """What `hash` must be: SHA-256 over the canonical JSON of what can never be erased.
+
+        Words that may be personal are in it by their salted hashes alone. Entries from before there were any
+        are hashed over their first twelve fields.
+        """
+        if not self.who:
+            return _sha256(astuple(self)[: FIELDS.index("hash")])
+        return _sha256(
+            (self.seq, self.at, self.action, self.status, self.job_id, self.who, self.what, self.previous)
+        )
+
+    def sealed(self) -> AuditEntry:
+        """The entry with salts of its own, and all of its hashes."""
+        salted = replace(self, who_salt=secrets.token_hex(16), what_salt=secrets.token_hex(16))
+        who, what = salted.words()
+        entry = replace(salted, who=who, what=what)
+        return replace(entry, hash=entry.digest())
+
+    def words(self) -> tuple[str, str]:
+        """What `who` and `what` must be where their words are still there."""
+        return (
+            _sha256((self.who_salt, self.user, self.key_id, self.address)),
+            _sha256((self.what_salt, self.input, self.output, self.request_id)),
+        )
+
+    def erased(self) -> tuple[bool, bool]:
+        """Whether the words behind `who` and behind `what` were erased."""
+        return bool(self.who) and not self.who_salt, bool(self.what) and not self.what_salt
+
+
+def _sha256(values: Sequence[object]) -> str:
+    said = json.dumps(values, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(said.encode("ascii")).hexdigest()
 
 
 FIELDS = tuple(field.name for field in fields(AuditEntry))
@@ -78,18 +122,22 @@ class Verdict:
         head: where the log ends, as ``seq:hash``: noted elsewhere, it proves later that nothing was cut off.
         broken_at: number of the first entry that is wrong or missing; None: all is well.
         reason: what is wrong with it; empty when all is well.
+        erased: entries with words that were erased, each by an erasure that the log tells of.
     """
 
     entries: int
     head: str
     broken_at: int | None = None
     reason: str = ""
+    erased: int = 0
 
 
 class Audit:
     """The audit log in the database.
 
     Each entry holds the hash of the one before: a changed, removed, inserted or moved entry breaks the chain.
+    Words that were erased (`api.keeping.audit_words`) do not, if a later entry tells
+    of the erasure.
     Where the chain ends is sealed with the server's secret: cutting entries off the end, or computing all
     hashes anew, breaks the seal. Only an older copy of the whole database passes; a head that was noted
     elsewhere (`Verdict.head`) betrays it.
@@ -147,8 +195,7 @@ class Audit:
                 request_id=_short(request_id),
                 address=_short(address),
                 previous=_START if head is None else head.hash,
-            )
-            entry = replace(entry, hash=entry.digest())
+            ).sealed()
             connection.execute(insert(audit_log), [asdict(entry)])
             end = {"seq": entry.seq, "hash": entry.hash, "seal": self._seal(entry.seq, entry.hash)}
             connection.execute(
@@ -198,7 +245,7 @@ class Audit:
             head = connection.execute(select(audit_head)).one_or_none()
             # Should there be no head, every entry is one too many.
             last = _last(connection) if head is None else head.seq
-        previous, seq = _START, 0
+        previous, seq, wordless = _START, 0, _Wordless()
         for entry in self.entries():
             if head is not None and entry.seq > last:
                 break
@@ -206,9 +253,13 @@ class Audit:
             if reason:
                 return Verdict(seq, f"{seq}:{previous}", seq + 1, reason)
             seq, previous = entry.seq, entry.hash
+            wordless.note(entry)
             if noted is not None and noted[0] == seq and noted[1] != entry.hash:
                 return Verdict(seq, f"{seq}:{previous}", seq, "it is not the entry that was noted")
-        return self._judge_end(seq, previous, head, noted)
+        if wordless.unexplained:
+            first = min(wordless.unexplained.values())
+            return Verdict(seq, f"{seq}:{previous}", first, "its words were removed without an erasure")
+        return replace(self._judge_end(seq, previous, head, noted), erased=wordless.count)
 
     def _judge_end(self, seq: int, last_hash: str, head: Any, noted: tuple[int, str] | None) -> Verdict:
         end = f"{seq}:{last_hash}"
@@ -234,12 +285,12 @@ class Audit:
         if self._guarded:
             return
         with self._lock, writing(self._engine) as connection:
-            for statement in _GUARDS.get(connection.dialect.name, ()):
+            for statement in GUARDS.get(connection.dialect.name, ()):
                 connection.execute(text(statement))
             self._guarded = True
 
 
-_GUARDS = {
+GUARDS: Final = {
     "sqlite": tuple(
         f"CREATE TRIGGER IF NOT EXISTS audit_log_no_{change} BEFORE {change.upper()} ON audit_log "
         "BEGIN SELECT RAISE(ABORT, 'the audit log is only ever added to'); END"
@@ -252,6 +303,7 @@ _GUARDS = {
         "FOR EACH STATEMENT EXECUTE FUNCTION audit_log_refuse()",
     ),
 }
+"""Statements that have a database refuse changes of the log; each may be repeated."""
 
 
 def _wrong(entry: AuditEntry, seq: int, previous: str) -> str:
@@ -261,7 +313,31 @@ def _wrong(entry: AuditEntry, seq: int, previous: str) -> str:
         return "it does not follow the entry before: one of the two was replaced or moved"
     if not hmac.compare_digest(entry.hash, entry.digest()):
         return "it was changed"
+    left = (entry.user, entry.key_id, entry.address), (entry.input, entry.output, entry.request_id)
+    for is_erased, words, said, must in zip(
+        entry.erased(), left, (entry.who, entry.what), entry.words(), strict=True
+    ):
+        if entry.who and (any(words) if is_erased else not hmac.compare_digest(said, must)):
+            return "it was changed"
     return ""
+
+
+class _Wordless:
+    """Entries whose words are gone, and whether a later entry tells why."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.unexplained: dict[str, int] = {}
+        """Id of a job, or nothing -> number of its first entry without words."""
+
+    def note(self, entry: AuditEntry) -> None:
+        if any(entry.erased()):
+            self.count += 1
+            self.unexplained.setdefault(entry.job_id, entry.seq)
+        if entry.action == ERASE_OWNER:
+            self.unexplained.clear()
+        elif entry.action == ERASE:
+            self.unexplained.pop(entry.job_id, None)
 
 
 def _last(connection: Connection) -> int:

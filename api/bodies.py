@@ -37,6 +37,7 @@ def job_body(job: Job, store: JobStore | None = None, outlook: Outlook | None = 
         duration_s=job.duration_s,
         options=job.options,
         metadata=job.metadata,
+        subject=job.subject,
         priority=job.priority,
         attempt=job.attempt,
         progress=job.progress,

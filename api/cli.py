@@ -1,4 +1,4 @@
-"""The service's command line: serve, work, submit; keys and audit."""
+"""The service's command line: serve, work, submit; keys, audit, notices, backups and erasure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from typing import Annotated
 
 import typer
 
-from api import cli_audit, cli_keys, cli_migrate, cli_upgrade, cli_worker
+from api import (
+    cli_audit,
+    cli_backup,
+    cli_erasure,
+    cli_keys,
+    cli_migrate,
+    cli_notify,
+    cli_report,
+    cli_upgrade,
+    cli_worker,
+)
 from api.cli_services import service_settings, told
 
 app = typer.Typer(
@@ -21,6 +31,10 @@ app = typer.Typer(
 )
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_audit.app, name="audit")
+app.add_typer(cli_notify.app, name="notify")
+app.add_typer(cli_report.app, name="report")
+cli_backup.register(app)
+cli_erasure.register(app)
 
 EXIT_FAILED = 1
 

@@ -7,13 +7,17 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
 
-from api.audit import FIELDS, Audit, AuditEntry
+from api.audit import FIELDS, Audit, AuditEntry, Verdict
 from api.cli_services import open_services, told
+from api.keeping.errors import ReceiptInvalid
+from api.keeping.signatures import Signer, check_signature
 
 EXIT_BROKEN = 6
 
@@ -36,10 +40,46 @@ def verify(
     """Recompute the chain; print where it ends, or the first entry that is wrong. Note the end elsewhere."""
     with told(), open_services() as services:
         verdict = Audit(services.engine, services.secret).verify(head)
+    _refuse_broken(verdict)
+    erased = f", {verdict.erased} of them without words that were erased" if verdict.erased else ""
+    typer.echo(f"{verdict.entries} entries are intact{erased}; the log ends at\n{verdict.head}")
+
+
+@app.command()
+def checkpoint() -> None:
+    """Verify the log and print a signed record of where it ends: keep it elsewhere, for verify-checkpoint."""
+    with told(), open_services() as services:
+        verdict = Audit(services.engine, services.secret).verify()
+        _refuse_broken(verdict)
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        said = {"kind": "audit checkpoint", "at": at, "head": verdict.head, "entries": verdict.entries}
+        signed = Signer(services.secret).signed(said)
+    typer.echo(json.dumps(signed))
+
+
+@app.command("verify-checkpoint")
+def verify_checkpoint(
+    path: Annotated[Path, typer.Argument(help="File that checkpoint printed.")],
+    key: Annotated[str | None, typer.Option(help="Trusted public key. Default: this server's.")] = None,
+) -> None:
+    """Check that the log still holds all that a checkpoint vouches for."""
+    with told(), open_services() as services:
+        try:
+            said = json.loads(path.read_bytes())
+            head = str(said["head"])
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            hint = "Give the file that checkpoint printed."
+            raise ReceiptInvalid(f"{path.name!r} is no checkpoint.", hint) from exc
+        check_signature(said, key or Signer(services.secret).public_key)
+        verdict = Audit(services.engine, services.secret).verify(head)
+    _refuse_broken(verdict)
+    typer.echo(f"The log holds all that it held at {said['at']}, unchanged.")
+
+
+def _refuse_broken(verdict: Verdict) -> None:
     if verdict.broken_at is not None:
         typer.echo(f"broken at entry {verdict.broken_at}: {verdict.reason}", err=True)
         raise typer.Exit(EXIT_BROKEN)
-    typer.echo(f"{verdict.entries} entries are intact; the log ends at\n{verdict.head}")
 
 
 @app.command()

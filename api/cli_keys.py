@@ -41,6 +41,9 @@ def create(
     priority: Annotated[
         int, typer.Option(help="Highest that its jobs may ask for, 0 to 9: higher runs first.")
     ] = 0,
+    retention_days: Annotated[
+        int | None, typer.Option(help="Days for which its jobs' audio is kept; 0: for ever.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it, this once, on standard output."""
@@ -52,6 +55,7 @@ def create(
             scopes=_scopes(scopes),
             quota=_quota(quota),
             max_priority=priority,
+            retention_days=retention_days,
             expires_days=expires_days,
         )
         audited(services, "key.create", f"{made.name} for {made.owner}: {_listed(made)}", made.id)
@@ -157,6 +161,7 @@ def _described(key: ApiKey) -> dict[str, object]:
         "jobs_per_day": key.quota.jobs_per_day,
         "audio_s_per_month": key.quota.audio_s_per_month,
         "max_priority": key.max_priority,
+        "retention_days": key.retention_days,
         "created_at": iso(key.created_at),
         "expires_at": iso(key.expires_at),
         "revoked_at": iso(key.revoked_at),

@@ -17,9 +17,9 @@ def migrate_store(
 ) -> None:
     """Move jobs, keys and the audit log to PostgreSQL, and files to STORAGE. Reads go on meanwhile."""
     with told():
-        from api.app import folders_of
         from api.database import open_database
         from api.errors import SettingsInvalid
+        from api.keeping.places import folders_of
         from api.moving import copy_files, move_database, unseal
 
         if undo:

@@ -15,10 +15,11 @@ from sqlalchemy import Engine
 from api.audit import Audit
 from api.database import open_database
 from api.errors import SettingsInvalid
+from api.keeping.restore import refuse_unfinished
 from api.migrate import upgrade
 from api.security.secret import ServerSecret, load_secret
 from api.settings import Settings
-from api.settings_load import load_settings
+from api.settings_load import SECRETS, load_settings
 from api.telemetry import one_line
 from pipeline.errors import PipelineError
 from pipeline.scratch import disk_errors
@@ -51,18 +52,20 @@ def service_settings(log_file: str | None) -> Settings:
         SettingsInvalid: a setting makes no sense.
         PipelineError: a folder cannot be made.
     """
+    from api.notifications.receivers import secret_parts
+    from api.settings import told_by
     from api.telemetry import configure_logging
 
     settings = load_settings(os.environ, Path(".env"))
     for folder in (settings.data_dir, settings.logs_dir):
         with disk_errors(f"the folder {str(folder)!r}"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    hidden = (settings.api_key, settings.secret_key, settings.database_url, settings.broker_url,
-              settings.rate_storage)  # fmt: skip
+    hidden = (getattr(settings, name) for name in SECRETS)
+    secrets = [secret.get_secret_value() for secret in hidden if secret is not None]
     configure_logging(
         settings.logging_level,
         style=settings.log_format,
-        secrets=[secret.get_secret_value() for secret in hidden if secret is not None],
+        secrets=[*secrets, *secret_parts(told_by(settings))],
         folder=settings.logs_dir if log_file else None,
         name=log_file or "worker",
     )
@@ -75,9 +78,11 @@ def open_services() -> Iterator[Services]:
 
     Raises:
         SettingsInvalid: a setting makes no sense.
+        RestoreUnfinished: a restore was begun here and did not end.
         DatabaseUnavailable: the database is busy, out of reach or damaged.
     """
     settings = load_settings(os.environ, Path(".env"))
+    refuse_unfinished(settings.data_dir)
     secret = load_secret(settings)
     engine = open_database(settings.database_url.get_secret_value())
     try:
@@ -102,10 +107,15 @@ def told() -> Iterator[None]:
 
 def audited(services: Services, action: str, given: str, came_of_it: str) -> None:
     """Record what an administrator did at the command line."""
+    Audit(services.engine, services.secret).record(
+        action, user=who(), input=given, output=came_of_it, status="done"
+    )
+
+
+def who() -> str:
+    """Who is at the command line, for the audit log."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # A container's user id need not have a name.
         user = str(os.getuid())
-    Audit(services.engine, services.secret).record(
-        action, user=f"command line: {user}", input=given, output=came_of_it, status="done"
-    )
+    return f"command line: {user}"

@@ -40,7 +40,8 @@ def worker(
         # What the API answers in milliseconds goes before what takes minutes.
         os.nice(WORKER_NICENESS)
     with told():
-        settings = service_settings(None)  # Standard error is the supervisor's.
+        # Besides standard error, which is the supervisor's, a file of its own: processes must not share one.
+        settings = service_settings(f"worker-{socket.gethostname()}-{os.getpid()}")
         if parent is None and settings.job_queue == "celery":
             _serve_messages(settings)
         else:
@@ -60,13 +61,13 @@ def _serve_messages(settings: Settings) -> None:
 
 def _recording(audit: Audit, folders: Folders) -> Callable[[Job], None]:
     """What writes the end of a job into the audit log."""
+    from api.jobs.results import manifest_sum
 
     def record(job: Job) -> None:
-        said = job.error.code if job.error else f"{folders.result(job.id)}"
+        said = job.error.code if job.error else manifest_sum(folders, job.id)
         audit.record(
             "job.end",
             user=job.owner,
-            input=job.filename,
             output=said,
             status=job.status.value,
             job_id=job.id,

@@ -20,6 +20,8 @@ from api.jobs.model import Job, JobStatus
 from api.jobs.outlook import Outlook
 from api.jobs.store import JobStore
 from api.jobs.workers import WorkerRegister
+from api.keeping.erasure import Eraser
+from api.keeping.holds import Holds
 from api.metrics import Metrics
 from api.outbound import Outbound
 from api.queue.open import Queue
@@ -65,6 +67,8 @@ class Services:
     webhook_sender: Sender
     keys: KeyStore
     audit: Audit
+    holds: Holds
+    eraser: Eraser
 
 
 def _services(request: Request) -> Services:

@@ -16,6 +16,7 @@
         ├── LengthRequired         length_required
         ├── RangeUnsatisfiable     range_not_satisfiable: the file ends before every range
         ├── Conflict               conflict: the job's state does not allow it
+        │   └── LegalHold          legal_hold: nothing of it may be deleted
         ├── IdempotencyInFlight    idempotency_in_flight: the first request is still being handled
         ├── IdempotencyMismatch    idempotency_mismatch: same key, another payload
         ├── RateLimited            rate_limited                      (retryable)
@@ -146,6 +147,12 @@ class Conflict(ServiceError):
     """The job's state does not allow it."""
 
     code = "conflict"
+
+
+class LegalHold(Conflict):
+    """It is under a legal hold: nothing of it may be deleted."""
+
+    code = "legal_hold"
 
 
 class IdempotencyInFlight(ServiceError):

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from math import isinf
-from pathlib import Path
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, select
 
+from api.jobs.ages import ages_of_running
 from api.jobs.model import JobStatus
 from api.jobs.store import JobStore
 from api.jobs.totals import TOTALS, Total, counted, distributed
 from api.jobs.workers import WorkerRegister
-from api.transactions import reading
+from api.transactions import DatabaseTime, reading
 from pipeline.errors import PipelineError
 
 log = logging.getLogger(__name__)
@@ -37,12 +36,12 @@ class Metrics:
     Args:
         engine: of the database.
         store: the jobs.
-        disk: folder whose disk is watched.
     """
 
-    def __init__(self, engine: Engine, store: JobStore, disk: Path) -> None:
+    def __init__(self, engine: Engine, store: JobStore) -> None:
         self.registry = CollectorRegistry()
-        self._engine, self._store, self._disk = engine, store, disk
+        ProcessCollector(registry=self.registry)
+        self._engine, self._store = engine, store
         self._register = WorkerRegister(engine)
         self.upload_bytes = Counter(
             "audio_upload_bytes", "Bytes of accepted recordings.", registry=self.registry
@@ -76,16 +75,13 @@ class Metrics:
     def collect(self) -> Iterator[Metric]:
         """Figures that are read when they are asked for; without a database, those that need none."""
         try:
-            found = [*self._totals(), *self._queue(), *self._workers()]
+            found = [*self._totals(), *self._queue(), *self._running(), *self._workers()]
         except PipelineError as exc:
             said = {"action": "metrics_incomplete", "code": exc.code}
             log.warning("metrics without the database: %s", exc.message, extra=said)
             found = []
         yield from found
         yield _gauge("audio_database_up", "Whether the database answers: 1 or 0.", float(bool(found)))
-        usage = shutil.disk_usage(self._disk)
-        yield _gauge("audio_disk_free_bytes", "Free bytes on the data disk.", usage.free)
-        yield _gauge("audio_disk_size_bytes", "Size of the data disk in bytes.", usage.total)
 
     def _totals(self) -> Iterator[Metric]:
         with reading(self._engine) as connection:
@@ -105,6 +101,19 @@ class Metrics:
         yield _gauge(
             "audio_queue_oldest_seconds", "Seconds that the job waits that could run for longest.", waited
         )
+
+    def _running(self) -> Iterator[Metric]:
+        with reading(self._engine) as connection:
+            ages = ages_of_running(connection, connection.scalars(select(DatabaseTime())).one())
+        yield _gauge(
+            "audio_job_oldest_seconds", "Seconds that the longest attempt under way takes.", ages.job_s
+        )
+        stages = GaugeMetricFamily(
+            "audio_stage_oldest_seconds", "Seconds that the longest stage under way takes.", labels=["stage"]
+        )
+        for stage, seconds in ages.stage_s.items():
+            stages.add_metric([stage], seconds)
+        yield stages
 
     def _workers(self) -> Iterator[Metric]:
         workers = self._register.alive()

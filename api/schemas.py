@@ -97,6 +97,10 @@ class Submission(JobOptions):
     webhook_url: str | None = Field(default=None, max_length=2048, description="Is told when the job ends.")
     priority: int = Field(default=0, ge=0, le=9, description="Higher runs first, as far as the key allows.")
     metadata: Metadata = Field(default_factory=dict, description="Yours; comes back with the job.")
+    subject: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,128}$")] | None = Field(
+        default=None,
+        description="Whom the recording is about: for finding and erasing all of theirs.",
+    )
 
     @property
     def options(self) -> dict[str, Any]:
@@ -132,6 +136,7 @@ class JobBody(Wire):
     duration_s: float | None = Field(description="Length of the recording, once it is known.")
     options: dict[str, Any]
     metadata: dict[str, Any]
+    subject: str | None = None
     priority: int
     attempt: int
     progress: Annotated[float, Field(ge=0, le=1)]

@@ -23,6 +23,7 @@ class KeyBody(Wire):
     jobs_per_day: int | None
     audio_s_per_month: float | None
     max_priority: int
+    retention_days: int | None = Field(description="Of its jobs' audio; 0: for ever; null: the service's.")
     state: Literal["valid", "revoked", "expired"]
     created_at: datetime
     expires_at: datetime | None
@@ -40,6 +41,9 @@ class KeyRequest(Wire):
     jobs_per_day: int | None = Field(default=None, ge=1, le=1_000_000)
     audio_s_per_month: float | None = Field(default=None, gt=0, le=1e9)
     max_priority: int = Field(default=0, ge=0, le=9, description="Not above your own key's.")
+    retention_days: int | None = Field(
+        default=None, ge=0, le=36500, description="Of its jobs' audio once they ended; 0: for ever."
+    )
     expires_days: float | None = Field(default=None, gt=0, le=36500)
 
 
@@ -48,6 +52,33 @@ class NewKeyBody(Wire):
 
     key: str = Field(description="It cannot be had again.")
     about: KeyBody
+
+
+class HoldRequest(Wire):
+    """A legal hold that is to be placed."""
+
+    kind: Literal["job", "owner"]
+    target: str = Field(min_length=1, max_length=128, description="Id of the job, or name of the owner.")
+    reason: str = Field(min_length=1, max_length=1000, description="Such as the number of a case.")
+
+
+class HoldBody(Wire):
+    """A legal hold: nothing that it is on can be deleted."""
+
+    id: str
+    kind: Literal["job", "owner"]
+    target: str
+    reason: str
+    placed_by: str
+    placed_at: datetime
+    released_at: datetime | None
+
+
+class ErasureRequest(Wire):
+    """What is to be erased."""
+
+    by: Literal["job", "owner", "subject"]
+    value: str = Field(min_length=1, max_length=128, description="Id of the job, or name.")
 
 
 class QueuedBody(Wire):

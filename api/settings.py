@@ -18,16 +18,20 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from api.host_names import is_host_pattern
+from api.notifications.receivers import Receiver, receivers_of
 from api.settings_types import (
+    Cleanup,
     Level,
     Listed,
     Networks,
     OptionalRate,
     Ports,
+    TimeOfDay,
     as_rate,
     at_least,
     is_broker_url,
     listed,
+    receivers,
     switched_off,
     visible,
 )
@@ -85,6 +89,12 @@ class Settings(BaseSettings):
     job_retention_days: int = Field(default=30, ge=0)
     """Days until a finished job's audio is deleted; its manifest stays. 0 keeps it for ever."""
 
+    disk_cleanup_percent: Cleanup = None
+    """How full, in percent, the disk of the results may be before the oldest finished jobs' audio is deleted
+    ahead of its time; manifests stay. off: never."""
+    log_days: int = Field(default=183, ge=1)
+    """Days after which log files are deleted."""
+
     api_key: Annotated[SecretStr, AfterValidator(visible), at_least(8)] | None = None
     """A key with every scope. Without it one is made on the first start and shown once."""
     secret_key: Annotated[SecretStr, AfterValidator(visible), at_least(32)] | None = None
@@ -101,6 +111,16 @@ class Settings(BaseSettings):
     """Folder of what is being fetched from URLs; below DATA_DIR unless set."""
     logs_dir: Path = Field(default_factory=lambda data: data["data_dir"] / "logs")
     """Folder of log files; below DATA_DIR unless set."""
+    backup_dir: Path = Field(default_factory=lambda data: data["data_dir"] / "backups")
+    """Folder of backups; below DATA_DIR unless set. It should be on another disk, and only for this user."""
+    backup_repository: SecretStr | None = None
+    """Repository of restic that backups go to instead: a folder, s3:https://host/bucket … It is encrypted."""
+    backup_password: SecretStr | None = None
+    """Password of that repository. Keep a copy elsewhere: without it no backup can be read."""
+    backup_days: int = Field(default=30, ge=1)
+    """Days for which every backup is kept."""
+    backup_monthly_days: int = Field(default=365, ge=0)
+    """Days for which the last backup of each month is kept."""
     database_url: SecretStr = Field(
         default_factory=lambda data: SecretStr(f"sqlite:///{data['data_dir'] / 'pipeline.db'}")
     )
@@ -234,6 +254,17 @@ class Settings(BaseSettings):
     webhook_log_days: int = Field(default=30, ge=1)
     """Days for which it is kept what became of webhooks."""
 
+    notify_urls: Annotated[SecretStr, AfterValidator(receivers)] | None = None
+    """Who is told of failed jobs, of a service that takes no work, and daily of how it went: apprise's URLs
+    (mailto://, slack://, pagerduty://, json:// …), commas or blanks between them. One after
+    failures|summary|admission= hears of those alone."""
+    notify_failures: Literal["service", "all"] = "service"
+    """all: also of jobs whose recording is no audio, or broken."""
+    notify_interval_s: float = Field(default=900.0, ge=10, allow_inf_nan=False)
+    """Seconds from one message about failed jobs to the next: all that fail meanwhile are in one."""
+    notify_summary_at: TimeOfDay = "07:00"
+    """Time of day, UTC, of the daily summary; off: there is none."""
+
     log_format: Literal["json", "console"] = "json"
     """json: one object a line. console: for people at a terminal."""
 
@@ -311,6 +342,11 @@ class Settings(BaseSettings):
     def max_file_bytes(self) -> int:
         """Size of the largest recording accepted."""
         return self.max_file_size_mb * MIB
+
+
+def told_by(settings: Settings) -> tuple[Receiver, ...]:
+    """Who is told of what happens to the service."""
+    return () if settings.notify_urls is None else receivers_of(settings.notify_urls.get_secret_value())
 
 
 def pipeline_defaults(settings: Settings) -> PipelineConfig:

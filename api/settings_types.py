@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from limits import parse_many
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+from api.notifications.receivers import receivers_of
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -69,6 +72,27 @@ def _network(value: Any) -> Any:
         raise ValueError(f"{value} is no address or network such as 10.0.0.0/8") from exc
 
 
+def receivers(value: SecretStr) -> SecretStr:
+    """Receivers of notices, as they are.
+
+    Raises:
+        ValueError: they make no sense; nothing of them is in the message.
+    """
+    receivers_of(value.get_secret_value())
+    return value
+
+
+def as_time_of_day(value: str) -> str:
+    """A time such as ``07:00``, as it is.
+
+    Raises:
+        ValueError: there is no such time.
+    """
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+        raise ValueError("should be a time of day such as 07:00, or off")
+    return value
+
+
 def at_least(length: int) -> AfterValidator:
     """A check that a secret has so many characters."""
 
@@ -85,7 +109,9 @@ Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], 
 Listed = Annotated[tuple[str, ...], BeforeValidator(listed)]
 Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], BeforeValidator(listed)]
 Rate = Annotated[str, AfterValidator(as_rate)]
+Cleanup = Annotated[Annotated[int, Field(ge=1, le=99)] | None, BeforeValidator(switched_off)]
 OptionalRate = Annotated[Rate | None, BeforeValidator(switched_off)]
+TimeOfDay = Annotated[Annotated[str, AfterValidator(as_time_of_day)] | None, BeforeValidator(switched_off)]
 Level = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
     BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),

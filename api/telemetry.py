@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import logging.handlers
 import re
 import sys
 import unicodedata
@@ -14,6 +13,8 @@ from typing import Any, TextIO
 import structlog
 from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.types import Processor
+
+from api.log_files import LogFile
 
 bound = bound_contextvars
 """``with bound(job_id=…, stage=…):`` puts these on every line that is logged inside."""
@@ -30,9 +31,10 @@ _SECRET_TEXTS = (
     re.compile(r"(?<=://)[^/\s@:]*:[^/\s@]+(?=@)"),  # user:password in a URL
 )
 _LONGEST = 20_000
-_FILE_BYTES = 20 << 20
-_FILES_KEPT = 5
-_QUIET = ("uvicorn.access", "httpx2", "httpcore2", "multipart", "python_multipart", "alembic", "numba")
+_QUIET = (
+    "uvicorn.access", "httpx2", "httpcore2", "multipart", "python_multipart", "alembic", "numba", "urllib3",
+    "apprise", "mail.log",
+)  # fmt: skip
 
 
 def configure_logging(
@@ -50,7 +52,7 @@ def configure_logging(
         level: the least that is logged: ``DEBUG`` … ``CRITICAL``.
         style: ``json``, or ``console`` for people.
         secrets: texts that never appear in a line, wherever they come from.
-        folder: also write there, to ``<name>.log``, turned over at 20 MiB; None: to the stream only.
+        folder: also write there, to ``<name>.log``, turned over when full or old; None: to the stream only.
         name: of this process; processes must not share a file.
         stream: standard error unless given.
     """
@@ -61,6 +63,8 @@ def configure_logging(
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         structlog.processors.StackInfoRenderer(),
     ]
+    # What a line of the standard library is about is in its `extra`; uvicorn repeats itself there in colours.
+    of_others: list[Processor] = [*shared, structlog.stdlib.ExtraAdder(), _in_black_and_white]
     hide = Redactor(secrets)
     as_json: list[Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -80,21 +84,14 @@ def configure_logging(
     ]
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        file = logging.handlers.RotatingFileHandler(
-            folder / f"{name}.log",
-            maxBytes=_FILE_BYTES,
-            backupCount=_FILES_KEPT,
-            encoding="utf-8",
-            delay=True,
-        )
-        handlers.append((file, as_json))
+        handlers.append((LogFile(folder / f"{name}.log"), as_json))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
         old.close()
     for handler, processors in handlers:
         handler.setFormatter(
-            structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=processors)
+            structlog.stdlib.ProcessorFormatter(foreign_pre_chain=of_others, processors=processors)
         )
         root.addHandler(handler)
     root.setLevel(level)
@@ -171,6 +168,13 @@ def one_line(text: str) -> str:
         c if c.isprintable() or unicodedata.category(c) == "Zs" else repr(c)[1:-1].replace("\\\\", "\\")
         for c in text
     )
+
+
+def _in_black_and_white(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    event.pop("color_message", None)
+    return event
 
 
 def _one_line_each(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:

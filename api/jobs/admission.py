@@ -24,6 +24,9 @@ from pipeline.errors import PipelineError
 _STATE_S: Final = 1.0
 """How long an answer about the state is good for: probes of any frequency cost the same."""
 
+REASONS: Final = ("draining", "no_worker", "disk_reserve", "memory_reserve", "storage", "database")
+"""Why a service cannot take work, as stable words."""
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -32,8 +35,7 @@ class State:
     Attributes:
         workers: that are alive.
         database: whether it can be read and written.
-        reasons: why it cannot take work, as stable words: ``draining``, ``no_worker``, ``disk_reserve``,
-            ``memory_reserve``, ``storage``, ``database``. Empty: it can.
+        reasons: why it cannot take work, of `REASONS`. Empty: it can.
     """
 
     workers: int

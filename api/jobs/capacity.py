@@ -12,10 +12,12 @@ from pipeline.codec.formats import FORMATS, Format
 from pipeline.codec.probe import Probe
 from pipeline.config import PipelineConfig
 from pipeline.estimators.base import ANALYSIS_RATE
+from pipeline.exports.registry import AUDIO_TRACKS
 from pipeline.stems import MINUS
 from pipeline.weights.registry import HPSS, ModelSpec, get_model_spec
 
 _GIB: Final = 1 << 30
+_GROUP: Final = Path("/sys/fs/cgroup")
 USUAL_RATE: Final = 44100
 """Hz of most recordings, and at which the networks work, so that a checkpoint holds it."""
 _FLAC_SHARE: Final = 0.8
@@ -29,7 +31,6 @@ _USUAL_BYTES_S: Final = 16_000
 _CORES_A_WORKER: Final = 4
 _VIEWS: Final = 2
 """Mono views of a recording that the estimators listen to, besides one of each stem: mix, all but drums."""
-_STEM_FILE_TRACKS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,9 @@ def predict_room(size: int, probe: Probe, config: PipelineConfig) -> Room:
     heard = int(duration_s * USUAL_RATE) * channels if network else 0
     views = _VIEWS + len(spec.stems) if config.estimators != () else 0
     viewed = views * int(duration_s * ANALYSIS_RATE)
-    lossy = int(_STEM_FILE_TRACKS * _LOSSY_BYTES_S * duration_s) if "stem.mp4" in config.exports else 0
+    lossy = 0
+    if "stem.mp4" in config.exports:
+        lossy = int(AUDIO_TRACKS["stem.mp4"] * _LOSSY_BYTES_S * duration_s)
     # A click track, or the sum of the stems that a stem file holds in one.
     clicks = samples if {"click", "stem.mp4"} & set(config.exports) else 0
     # Mono is a pair of equal channels to a network, and pairs are what it makes.
@@ -138,11 +141,13 @@ def own_memory() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def available_memory() -> int:
-    """Bytes of memory that may still be used, by the machine and the control group."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-    available = int(fields["MemAvailable"].split()[0]) << 10
-    group = Path("/sys/fs/cgroup")
+def available_memory(group: Path = _GROUP) -> int:
+    """Bytes of memory that may still be used, by the machine and the control group.
+
+    Args:
+        group: of the control group, version 2.
+    """
+    available = _memory_of_the_machine("MemAvailable")
     with suppress(OSError, ValueError):
         limit = int((group / "memory.max").read_text())
         used = int((group / "memory.current").read_text())
@@ -150,3 +155,20 @@ def available_memory() -> int:
         stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
         available = min(available, limit - used + int(stat.get("inactive_file", 0)))
     return available
+
+
+def memory_size(group: Path = _GROUP) -> int:
+    """Bytes of memory that there are, by the machine and the control group.
+
+    Args:
+        group: of the control group, version 2.
+    """
+    size = _memory_of_the_machine("MemTotal")
+    with suppress(OSError, ValueError):
+        size = min(size, int((group / "memory.max").read_text()))
+    return size
+
+
+def _memory_of_the_machine(name: str) -> int:
+    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(fields[name].split()[0]) << 10

@@ -30,6 +30,8 @@ EXIT_STARVED = 71
 
 EXIT_RECYCLED = 75
 """Exit status of a worker that has grown too large and ends between two jobs: EX_TEMPFAIL."""
+EXIT_GPU_FAILED = 72
+"""Exit status of a worker whose GPU has failed: only a new process may use it again."""
 
 FROZEN_S = 5.0
 """A thread that wakes so much too late was not kept waiting: its process was stopped (SIGSTOP, a paused

@@ -15,8 +15,9 @@ from api.errors import AttemptsExhausted, NotFound
 from api.jobs import parts
 from api.jobs.folders import Folders, checked, is_incoming
 from api.jobs.model import Job, JobStatus
-from api.jobs.separations import DEFAULT_CACHE_BYTES, forget, names_of, prune
-from api.jobs.store import JobFilter, JobStore, every_job
+from api.jobs.retention import Due, Policy, due
+from api.jobs.separations import DEFAULT_CACHE_BYTES, clear, forget, names_of, prune
+from api.jobs.store import JobStore
 from api.jobs.worker import settle, tidy
 from pipeline.locked_folder import remove_unlocked
 
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 
 _STRAY_AGE: Final = timedelta(days=1)
 """Age at which an upload without a job, or a temporary file, is given up."""
-_ENDED: Final = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
 _KEPT: Final = "manifest.json"
 
 
@@ -57,7 +57,7 @@ class Swept:
     """What one round of housekeeping did.
 
     Attributes:
-        expired: jobs whose audio was removed by age.
+        expired: jobs whose audio was removed, by age or because the disk was full.
         strays: files and folders that belonged to nobody.
     """
 
@@ -68,11 +68,12 @@ class Swept:
 def sweep(
     store: JobStore,
     folders: Folders,
-    retention: timedelta | None,
+    policy: Policy,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     *,
     separation_cache_bytes: int = DEFAULT_CACHE_BYTES,
     listening_cache_bytes: int = parts.DEFAULT_CACHE_BYTES,
+    gone: Callable[[Due], None] = lambda _: None,
 ) -> Swept:
     """Do a round: expire what is old, finish what was begun, remove strays.
 
@@ -81,18 +82,18 @@ def sweep(
     Args:
         store: the jobs.
         folders: where things lie.
-        retention: how long audio is kept after a job ended; None: for ever.
+        policy: how long audio is kept.
         now: UTC; injected by tests.
         separation_cache_bytes: of separations that are kept at most.
         listening_cache_bytes: of what was decoded to be listened to, likewise.
+        gone: told of audio that was removed, for the audit log.
     """
     swept = Swept()
     at = now()
-    if retention is not None:
-        swept.expired = expire(store, folders, at - retention)
+    swept.expired = expire(store, folders, policy, at, gone)
     tidy(store, folders)
     swept.strays += _sweep_uploads(store, folders, at)
-    swept.strays += _sweep_outputs(store, folders, None if retention is None else at - retention)
+    swept.strays += _sweep_outputs(store, folders, None if policy.kept is None else at - policy.kept)
     swept.strays += _sweep_downloads(folders, at)
     swept.strays += _sweep_separations(store, folders)
     swept.strays += _sweep_made(store, folders)
@@ -104,20 +105,35 @@ def sweep(
     return swept
 
 
-def expire(store: JobStore, folders: Folders, before: datetime) -> int:
-    """Remove the audio of jobs that ended before a time; their manifests stay.
+def expire(
+    store: JobStore,
+    folders: Folders,
+    policy: Policy,
+    at: datetime,
+    gone: Callable[[Due], None] = lambda _: None,
+) -> int:
+    """Remove audio that was kept long enough, or that the disk needs; manifests stay.
+
+    Args:
+        store: the jobs.
+        folders: where things lie.
+        policy: how long audio is kept.
+        at: the time.
+        gone: told of each, for the audit log.
 
     Returns:
-        How many jobs.
+        Of how many jobs.
     """
+    if policy.most_used is not None:
+        usage = shutil.disk_usage(folders.outputs)
+        if usage.used > usage.total * policy.most_used:
+            clear(folders, folders.outputs)  # What can be made again goes first.
     count = 0
-    # By age of creation first: what was created later cannot have ended earlier.
-    for job in list(every_job(store, JobFilter(statuses=_ENDED, until=before))):
-        if job.finished_at is None or job.finished_at >= before:
-            continue
+    for one in due(store, folders, policy, at):
         # Marked first: nobody is offered what is about to go. Killed here, `sweep` removes it next time.
-        if store.mark(job.id, JobStatus.EXPIRED) is not None:
-            remove_audio(folders, job.id)
+        if store.mark(one.job.id, JobStatus.EXPIRED) is not None:
+            remove_audio(folders, one.job.id)
+            gone(one)
             count += 1
     return count
 

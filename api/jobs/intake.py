@@ -91,10 +91,14 @@ def examine(path: Path, filename: str, config: PipelineConfig, sha256: str | Non
         return Examined(source.sha256, source.size, probed)
 
 
-def content_key(owner: str, sha256: str, options: Mapping[str, Any]) -> str:
-    """Equal for one owner's requests that give the same result: same audio, options and version."""
+def content_key(owner: str, sha256: str, options: Mapping[str, Any], subject: str | None = None) -> str:
+    """Equal for one owner's requests that give the same result: same audio, options and version.
+
+    Nor do two subjects share a job: what is erased of one stays with the other.
+    """
     canonical = json.dumps(dict(options), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256("\n".join([owner, sha256, canonical, VERSION]).encode()).hexdigest()
+    said = [owner, sha256, canonical, VERSION, *([] if subject is None else [subject])]
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
 
 def new_job(
@@ -108,6 +112,8 @@ def new_job(
     priority: int,
     webhook_url: str | None,
     max_attempts: int,
+    subject: str | None = None,
+    retention_days: int | None = None,
 ) -> Job:
     """A job for an examined upload, not yet accepted; its input is to lie at `input_path`."""
     given = {key: value for key, value in options.items() if value is not None}
@@ -124,7 +130,9 @@ def new_job(
         metadata=dict(metadata),
         priority=priority,
         webhook_url=webhook_url,
-        content_key=content_key(owner, examined.sha256, given),
+        content_key=content_key(owner, examined.sha256, given, subject),
+        subject=subject,
+        retention_days=retention_days,
         max_attempts=max_attempts,
         duration_s=examined.probe.claimed_s,
     )

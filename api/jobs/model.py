@@ -74,6 +74,8 @@ class Job:
         priority: higher runs first, within the limits of `api.jobs.rank`.
         webhook_url: is told when the job ends; None: nobody.
         content_key: equal for jobs of one owner with equal audio and options.
+        subject: whom the recording is about, as its owner calls them; None: nobody was named.
+        retention_days: days for which its audio is kept once it ended, 0 for ever; None: the service's.
         attempt: executions begun so far.
         max_attempts: executions allowed.
         fence: raised with every claim; a worker with an older one has lost the job.
@@ -105,6 +107,8 @@ class Job:
     priority: int = 0
     webhook_url: str | None = None
     content_key: str | None = None
+    subject: str | None = None
+    retention_days: int | None = None
     attempt: int = 0
     max_attempts: int = 3
     fence: int = 0

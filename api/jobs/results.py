@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from api.errors import ResultDamaged
@@ -27,6 +28,15 @@ def read_result(folders: Folders, job_id: str) -> Manifest:
     except ManifestInvalid as exc:
         folders.check()
         raise _damaged(job_id, "manifest.json") from exc
+
+
+def manifest_sum(folders: Folders, job_id: str) -> str:
+    """What the audit log says of a result: the hash of its manifest, which lists the hashes of all else."""
+    try:
+        data = (folders.result(job_id) / "manifest.json").read_bytes()
+    except OSError:
+        return ""
+    return f"manifest sha256 {hashlib.sha256(data).hexdigest()}"
 
 
 def artifact_file(folders: Folders, job_id: str, artifact: Artifact) -> Path:

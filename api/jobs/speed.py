@@ -1,9 +1,9 @@
 """How long jobs take on this machine: learned from those that have ended.
 
 Every stage has a unit of its own: networks are run on segments, so a recording of 6 s costs two and one of
-11 s also two; decoding, estimating and encoding go by the second. What a unit took in earlier jobs, and what
-of a job goes by no unit, tells what the next one will take. Loading a model, and separations that an earlier
-attempt or another job has made, are no part of that.
+11 s also two; decoding, estimating and encoding, for exports too, go by the second. What a unit took in
+earlier jobs, and what of a job goes by no unit, tells what the next one will take. Loading a model, and
+separations that an earlier attempt or another job has made, are no part of that.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from pipeline.config import PipelineConfig
 from pipeline.estimators.registry import select
+from pipeline.exports.registry import AUDIO_TRACKS
 from pipeline.manifest import Manifest
 from pipeline.progress import StageSpeed
 from pipeline.separators.engines import MOST_PARALLEL
@@ -38,7 +39,8 @@ _RECENT: Final = 9
 """Jobs that are looked at: their median forgets four that met a busy machine."""
 
 _COUNTED: Final = (
-    "model", "precision", "shifts", "overlap", "segment_s", "stems", "residual", "formats", "estimators"
+    "model", "precision", "shifts", "overlap", "segment_s", "stems", "residual", "formats", "estimators",
+    "exports",
 )  # fmt: skip
 
 
@@ -69,6 +71,7 @@ class Work:
         audio_s: seconds of the recording.
         estimators: how many.
         files: how many are encoded.
+        exported: tracks of audio that are encoded for exports.
     """
 
     segments: int
@@ -76,6 +79,7 @@ class Work:
     audio_s: float
     estimators: int
     files: int
+    exported: int
 
     def passes(self, machine: Machine) -> int:
         """Segments through networks; of several that run side by side the last ones may be fewer."""
@@ -95,7 +99,7 @@ class Speed:
         pass_s: for a segment and a network.
         decode_s: for a second of audio.
         estimate_s: for a second of audio and an estimator; None where there was none.
-        encode_s: for a second of audio and a file; None where there was none.
+        encode_s: for a second of audio and a file or exported track; None where there was none.
         rest_s: of the stages that take the same whatever the recording.
     """
 
@@ -149,6 +153,7 @@ def work_of(
         audio_s=duration_s,
         estimators=len(select(config.estimators)),
         files=files * len(config.formats),
+        exported=sum(AUDIO_TRACKS.get(name, 0) for name in set(config.exports)),
     )
 
 
@@ -169,14 +174,15 @@ def speed_of(
     channels = manifest.input.channels if config.channels == "keep" else min(manifest.input.channels, 2)
     work = work_of(manifest.input.duration_s, {}, config, channels)
     machine = Machine(config.model, _arithmetic(config), device, threads)
-    estimator_s, file_s = work.estimators * work.audio_s, work.files * work.audio_s
+    estimator_s, file_s = work.estimators * work.audio_s, (work.files + work.exported) * work.audio_s
+    encoding_s = stages["encode"].seconds + (stages["export"].seconds if "export" in stages else 0.0)
     return Speed(
         machine=machine,
         set_up_s=stages["separate"].set_up_s,
         pass_s=stages["separate"].seconds / (share * work.passes(machine)),
         decode_s=stages["decode"].seconds / work.audio_s,
         estimate_s=stages["estimate"].seconds / estimator_s if estimator_s else None,
-        encode_s=stages["encode"].seconds / file_s if file_s else None,
+        encode_s=encoding_s / file_s if file_s else None,
         rest_s=stages["probe"].seconds + stages["publish"].seconds,
     )
 
@@ -207,6 +213,7 @@ def predict(
         faster = [s.pass_s / _guess_s(s.machine) for s in speeds[:_RECENT] if s.machine.model != HPSS]
         pass_s = _guess_s(machine) * (median(faster) if faster else 1.0)
     here = alike or speeds[:_RECENT]
+    encode_s = work.audio_s * _usual((s.encode_s for s in here), _ENCODE_GUESS)
     loads = [s.set_up_s for s in alike if s.set_up_s > _LOADED_S]
     return Prediction(
         stages={
@@ -216,7 +223,8 @@ def predict(
             "estimate": work.audio_s
             * work.estimators
             * _usual((s.estimate_s for s in here), _ESTIMATE_GUESS),
-            "encode": work.audio_s * work.files * _usual((s.encode_s for s in here), _ENCODE_GUESS),
+            "encode": work.files * encode_s,
+            "export": work.exported * encode_s,
         },
         # The first of them may have fetched the weights, too.
         load_s=(min(loads) if loads else _LOAD_GUESS_S) if get_model_spec(config.model).members else 0.0,

@@ -386,6 +386,8 @@ def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
         found.append(jobs.c.status.in_(wanted.statuses))
     if wanted.text is not None:
         found.append(jobs.c.filename_folded.contains(fold(wanted.text), autoescape=True))
+    if wanted.subject is not None:
+        found.append(jobs.c.subject == wanted.subject)
     if wanted.since is not None:
         found.append(jobs.c.created_at >= time_of(wanted.since))
     if wanted.until is not None:

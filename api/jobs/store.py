@@ -46,6 +46,7 @@ class JobFilter:
         owner: id of the API key.
         statuses: any of these.
         text: part of the file name, case-insensitive.
+        subject: whom the recording is about, exactly.
         since: created at or after.
         until: created before.
     """
@@ -53,6 +54,7 @@ class JobFilter:
     owner: str | None = None
     statuses: tuple[JobStatus, ...] | None = None
     text: str | None = None
+    subject: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 

@@ -217,11 +217,11 @@ class Supervisor:
     def _start(self, place: _Place, now: float) -> None:
         place.pulse = pulse = Pulse(now)
         command, ends = [*self._command, "--pulse", str(pulse.fd)], [pulse.fd]
-        if self._bells:
-            place.bell = Bell()
-            command += ["--bell", str(place.bell.fd)]
-            ends.append(place.bell.fd)
         try:
+            if self._bells:
+                place.bell = Bell()
+                command += ["--bell", str(place.bell.fd)]
+                ends.append(place.bell.fd)
             # A session of its own: Ctrl-C in a terminal is for the supervisor, who then asks the workers.
             place.process = subprocess.Popen(
                 command,

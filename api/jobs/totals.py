@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,12 +17,37 @@ from sqlalchemy import Connection, insert, select, update
 
 from api.jobs.model import Job, JobStatus
 from api.jobs.tables import totals
+from pipeline.errors import (
+    ConfigError,
+    DecodeTimeout,
+    DeviceUnavailable,
+    InputChanged,
+    InputError,
+    InputNotFound,
+    InputUnreadable,
+    PipelineError,
+)
 from pipeline.progress import STAGES
 
 ENDED: Final = (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
 """The ways in which a job ends."""
 
 _SUM: Final = "sum"
+
+
+def _codes_below(kind: type[PipelineError]) -> Iterator[str]:
+    yield kind.code
+    for child in kind.__subclasses__():
+        yield from _codes_below(child)
+
+
+_OURS_ALL_THE_SAME: Final = (DecodeTimeout, DeviceUnavailable, InputChanged, InputNotFound, InputUnreadable)
+# A recording that was accepted was there, and could be read.
+
+NOT_OURS: Final = frozenset(code for kind in (ConfigError, InputError) for code in _codes_below(kind)) - {
+    kind.code for kind in _OURS_ALL_THE_SAME
+}
+"""Codes of failures that lie in the recording or in what was asked for: another service would fail, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +90,15 @@ PROCESSED: Final = Total(
     "audio_processing", "Jobs that ended.", "status", tuple(status.value for status in ENDED)
 )
 FAILURES: Final = Total("audio_processing_failures", "Jobs that failed, by error code.", "code")
+FAULTS: Final = Total(
+    "audio_processing_faults",
+    "Jobs that failed, by whose fault: recording stands for those that no service could have done.",
+    "fault",
+    ("recording", "service"),
+)
+STAGE_FAULTS: Final = Total(
+    "audio_stage_faults", "Jobs that failed by the service's fault, by their last stage.", "stage", STAGES
+)
 RETRIES: Final = Total("audio_processing_retries", "Failed attempts to be repeated, by error code.", "code")
 ABANDONED: Final = Total("audio_attempts_abandoned", "Attempts whose lease ran out: their worker was lost.")
 HANDED_BACK: Final = Total("audio_attempts_handed_back", "Attempts that a stopping worker gave back.")
@@ -88,10 +123,16 @@ WEBHOOKS: Final = Total(
     "outcome",
     ("delivered", "retried", "failed", "disabled"),
 )
+NOTICES: Final = Total(
+    "audio_notifications",
+    "Attempts to tell operators; dropped are messages that were given up.",
+    "outcome",
+    ("sent", "retried", "dropped"),
+)
 
 TOTALS: Final = (
-    PROCESSED, FAILURES, RETRIES, ABANDONED, HANDED_BACK, SLOW_STAGES,
-    SECONDS, STAGE_SECONDS, SPEED, WAIT_SECONDS, WEBHOOKS,
+    PROCESSED, FAILURES, FAULTS, STAGE_FAULTS, RETRIES, ABANDONED, HANDED_BACK, SLOW_STAGES,
+    SECONDS, STAGE_SECONDS, SPEED, WAIT_SECONDS, WEBHOOKS, NOTICES,
 )  # fmt: skip
 """Everything that is counted here."""
 
@@ -127,6 +168,7 @@ def count_end(connection: Connection, job: Job) -> None:
     count(connection, PROCESSED, job.status.value)
     if job.status is JobStatus.FAILED and job.error is not None:
         count(connection, FAILURES, job.error.code)
+        _count_fault(connection, job, job.error.code)
     for stage in job.stages:
         observe(connection, STAGE_SECONDS, stage.seconds, stage.name)
     # Workers time stages by a clock that is never set; the database's may be, and gives no lengths.
@@ -167,6 +209,15 @@ def distributed(connection: Connection, total: Total) -> dict[str, Distribution]
         # A version before this one may have had other bounds.
         sizes.setdefault(label, [0.0] * len(bounds))[bisect_left(bounds, float(bucket))] += value
     return {label: Distribution(_cumulated(bounds, counts), sums[label]) for label, counts in sizes.items()}
+
+
+def _count_fault(connection: Connection, job: Job, code: str) -> None:
+    if code in NOT_OURS:
+        count(connection, FAULTS, "recording")
+        return
+    count(connection, FAULTS, "service")
+    for stage in job.stages[-1:]:
+        count(connection, STAGE_FAULTS, stage.name)
 
 
 def _shown(total: Total) -> tuple[str, ...]:

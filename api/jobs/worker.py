@@ -13,7 +13,7 @@ from time import monotonic
 
 from api.jobs import result_cache
 from api.jobs.folders import Folders
-from api.jobs.heartbeat import Heartbeat, Stop, WorkerConfig
+from api.jobs.heartbeat import EXIT_GPU_FAILED, Heartbeat, Stop, WorkerConfig
 from api.jobs.intake import job_config
 from api.jobs.model import Job, JobError, JobStatus
 from api.jobs.publication import (
@@ -79,6 +79,9 @@ def work(
         clock: monotonic seconds.
         speeds: told how fast jobs went, and asked how fast the next will go.
         rest: waits for so many seconds at most when there was nothing to do; None: until told to stop.
+
+    Raises:
+        SystemExit: a GPU has failed; the job at hand was brought to its end.
     """
     warm = warm or WarmModel()
     rest = rest or stop.wait
@@ -109,6 +112,9 @@ def work(
             job = store.get(claim.job.id)
             if outcome is not Outcome.LOST and job is not None and job.status.final:
                 ended(job)
+            if warm.gpu_failed:
+                log.critical("the GPU has failed: ending the process", extra={"action": "gpu_failed"})
+                raise SystemExit(EXIT_GPU_FAILED)
         except Exception:
             # The store or a disk is out of reach. A job at hand comes back when its lease runs out.
             log.exception("the worker goes on after an error", extra={"action": "worker_error"})
@@ -155,6 +161,8 @@ def attempt(
     expected_s = _expected_s(speeds, config.pipeline, claim.job)
     with Heartbeat(store, claim, config, stop, pulse=pulse, expected_s=expected_s) as heartbeat:
         made = _make(folders, config, claim, heartbeat, warm)
+        if isinstance(made, JobError):
+            heartbeat.check()  # However fast it failed, the store is told in which stage.
     outcome = _tell(store, claim, heartbeat, made)
     if speeds is not None and isinstance(made, Manifest) and outcome is Outcome.SUCCEEDED:
         _learn(speeds, job_config(config.pipeline, claim.job.options), made, heartbeat.progress)

@@ -5,19 +5,32 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
 from api.audit_trail import note
 from api.bodies import job_body
 from api.dependencies import PrincipalDep, Services, ServicesDep
-from api.errors import Conflict, Forbidden, InvalidRequest, NotFound
+from api.errors import Conflict, Forbidden, InvalidRequest, LegalHold, NotFound
 from api.jobs.model import JobStatus
 from api.jobs.store import JobFilter, every_job
+from api.keeping.holds import Hold
 from api.problems import refusals
-from api.schemas_admin import AuditBody, DiskBody, KeyBody, KeyRequest, NewKeyBody, QueuedBody, VerdictBody
+from api.schemas_admin import (
+    AuditBody,
+    DiskBody,
+    ErasureRequest,
+    HoldBody,
+    HoldRequest,
+    KeyBody,
+    KeyRequest,
+    NewKeyBody,
+    QueuedBody,
+    VerdictBody,
+)
 from api.security.principal import ApiKey, Quota, Scope
 from api.settings import MIB
 
@@ -50,6 +63,7 @@ def create_key(
         scopes=scopes,
         quota=Quota(wanted.jobs_per_day, wanted.audio_s_per_month),
         max_priority=wanted.max_priority,
+        retention_days=wanted.retention_days,
         expires_days=wanted.expires_days,
     )
     note(request, input=f"{made.name} for {made.owner}: {','.join(sorted(made.scopes))}", output=made.id)
@@ -124,6 +138,51 @@ def verify_audit(
     )
 
 
+@router.get("/holds")
+def list_holds(
+    services: ServicesDep,
+    _principal: PrincipalDep,
+    released: Annotated[bool, Query(description="Those that have ended, too.")] = False,
+) -> list[HoldBody]:
+    """The legal holds, oldest first."""
+    return [_hold_body(hold) for hold in services.holds.find(released=released)]
+
+
+@router.post("/holds", status_code=201, responses=refusals(InvalidRequest))
+def place_hold(
+    wanted: HoldRequest, request: Request, services: ServicesDep, principal: PrincipalDep
+) -> HoldBody:
+    """Let nothing of a job, or of all jobs of an owner, be deleted: not by age, and by nobody's wish."""
+    hold = services.holds.place(wanted.kind, wanted.target, wanted.reason, principal.owner)
+    note(request, input=f"{hold.kind} {hold.target}", output=hold.id)
+    return _hold_body(hold)
+
+
+@router.delete("/holds/{hold_id}", responses=refusals(NotFound))
+def release_hold(hold_id: str, request: Request, services: ServicesDep, _principal: PrincipalDep) -> HoldBody:
+    """End a hold."""
+    hold = services.holds.release(hold_id)
+    note(request, input=hold.id, output=f"{hold.kind} {hold.target}")
+    return _hold_body(hold)
+
+
+@router.post("/erasures", status_code=201, responses=refusals(InvalidRequest, NotFound, Conflict, LegalHold))
+def erase(
+    wanted: ErasureRequest, request: Request, services: ServicesDep, principal: PrincipalDep
+) -> dict[str, Any]:
+    """Erase everything of a job, an owner or a subject; backups follow with the next one.
+
+    Answers with the signed receipt.
+    """
+    receipt = services.eraser.erase(services.eraser.select(wanted.by, wanted.value), principal.owner)
+    note(request, input=f"by {wanted.by}", output=f"receipt {receipt['id']}")
+    return receipt
+
+
+def _hold_body(hold: Hold) -> HoldBody:
+    return HoldBody.model_validate(asdict(hold))
+
+
 def _key_body(key: ApiKey) -> KeyBody:
     return KeyBody(
         id=key.id,
@@ -134,6 +193,7 @@ def _key_body(key: ApiKey) -> KeyBody:
         jobs_per_day=key.quota.jobs_per_day,
         audio_s_per_month=key.quota.audio_s_per_month,
         max_priority=key.max_priority,
+        retention_days=key.retention_days,
         state=key.state(datetime.now(UTC)),
         created_at=key.created_at,
         expires_at=key.expires_at,

@@ -15,9 +15,8 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from api.bodies import job_body
 from api.dependencies import OwnJob, PrincipalDep, Services, ServicesDep
-from api.errors import Conflict, InvalidRequest, NotFound
+from api.errors import Conflict, InvalidRequest, LegalHold, NotFound
 from api.file_answers import FileAnswer
-from api.jobs.housekeeping import erase
 from api.jobs.model import Job, JobEvent, JobStatus
 from api.jobs.results import read_result
 from api.jobs.store import JobFilter
@@ -48,13 +47,21 @@ def list_jobs(
     principal: PrincipalDep,
     status: Annotated[list[JobStatus] | None, Query()] = None,
     q: Annotated[str | None, Query(max_length=200, description="Part of the file name.")] = None,
+    subject: Annotated[str | None, Query(max_length=128, description="Exactly.")] = None,
     since: Moment | None = None,
     until: Moment | None = None,
     cursor: Annotated[str | None, Query(pattern=r"^[0-9a-f-]{36}$")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> JobPage:
     """The caller's jobs, newest first; those that were deleted only where `status` asks for them."""
-    wanted = JobFilter(principal.owner, tuple(status) if status else _NOT_DELETED, q, since, until)
+    wanted = JobFilter(
+        principal.owner,
+        tuple(status) if status else _NOT_DELETED,
+        q,
+        subject=subject,
+        since=since,
+        until=until,
+    )
     jobs = services.store.find(wanted, after=cursor, limit=limit + 1)
     return JobPage(
         jobs=[job_body(job, services.store, services.outlook) for job in jobs[:limit]],
@@ -124,20 +131,24 @@ async def _events(services: Services, job_id: str, after: int) -> AsyncIterator[
     with services.feed.listen(job_id) as listener:
         while True:
             listener.reset()
+            # In this order: of a job that has ended there is nothing to come that is not read here.
+            job = await run_sync(services.store.get, job_id)
             events = await run_sync(services.store.events, job_id, after)
             for event in events:
                 after = event.id
-                yield _sse(event)
-            job = await run_sync(services.store.get, job_id)
+                eta_s: float | None = event.data["eta_s"]
+                if job is not None and event.data["status"] == JobStatus.QUEUED == job.status:
+                    eta_s = await run_sync(services.outlook.eta_s, job)  # The queue knows, not the event.
+                yield _sse(event, eta_s)
             if job is None or (job.status.final and not events):
                 return
             if not events:
                 await listener.wait(_LOOK_AGAIN_S)
 
 
-def _sse(event: JobEvent) -> ServerSentEvent:
-    data = json.dumps({**event.data, "at": event.at.isoformat()}, allow_nan=False)
-    return ServerSentEvent(id=str(event.id), event=event.kind, data=data)
+def _sse(event: JobEvent, eta_s: float | None) -> ServerSentEvent:
+    told = {**event.data, "eta_s": eta_s, "at": event.at.isoformat()}
+    return ServerSentEvent(id=str(event.id), event=event.kind, data=json.dumps(told, allow_nan=False))
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=refusals(Conflict))
@@ -163,11 +174,12 @@ def retry_job(job: OwnJob, services: ServicesDep) -> JobBody:
     return job_body(queued, services.store, services.outlook)
 
 
-@router.delete("/{job_id}", status_code=204, responses=refusals(Conflict))
-def delete_job(job: OwnJob, services: ServicesDep) -> None:
-    """Delete a job that has ended: its recording, stems and manifest."""
-    if erase(services.store, services.folders, job.id) is None:
+@router.delete("/{job_id}", status_code=204, responses=refusals(Conflict, LegalHold))
+def delete_job(job: OwnJob, services: ServicesDep, principal: PrincipalDep) -> None:
+    """Delete a job that has ended: its recording, stems and manifest, and what logs and backups say of it."""
+    if not job.status.final:
         raise Conflict(f"The job {job.id} is {job.status.value}.", "Cancel it first.")
+    services.eraser.erase(services.eraser.select("job", job.id), principal.owner)
 
 
 def _no_manifest(job: Job) -> NotFound:

@@ -165,6 +165,8 @@ def _accept(
         priority=submission.priority,
         webhook_url=submission.webhook_url,
         max_attempts=services.settings.max_attempts,
+        subject=submission.subject,
+        retention_days=principal.retention_days,
     )
     known = services.store.find_content(owner, str(job.content_key))
     if known is not None and _does_for(services, known, submission):

@@ -106,7 +106,7 @@ async def begin(request: Request, services: ServicesDep, principal: PrincipalDep
     upload = await run_sync(
         services.uploads.create, principal.owner, length, filename, metadata, services.admission.admit
     )
-    note(request, input=f"{filename}, {length} bytes", output=upload.id)
+    note(request, input=f"{length} bytes", output=upload.id)
     if with_body:
         try:
             upload = await _receive(request, services, principal, upload.id, 0)

@@ -59,6 +59,7 @@ class KeyStore:
         scopes: Iterable[Scope] = (Scope.SUBMIT, Scope.READ),
         quota: Quota | None = None,
         max_priority: int = 0,
+        retention_days: int | None = None,
         expires_days: float | None = None,
     ) -> tuple[ApiKey, str]:
         """Make a key.
@@ -69,6 +70,7 @@ class KeyStore:
             scopes: what it may do.
             quota: how much it may use; any amount unless given.
             max_priority: the highest that it may ask for, 0 to `HIGHEST_PRIORITY`.
+            retention_days: days for which its jobs' audio is kept, 0 for ever; the service's unless given.
             expires_days: days until it is refused; never unless given.
 
         Returns:
@@ -88,12 +90,14 @@ class KeyStore:
             raise InvalidRequest("A key needs a scope.", f"Scopes are {', '.join(Scope)}.")
         if not 0 <= max_priority <= HIGHEST_PRIORITY:
             raise InvalidRequest(f"There is no priority {max_priority}.", f"Give 0 to {HIGHEST_PRIORITY}.")
+        if retention_days is not None and not 0 <= retention_days <= 36500:
+            raise InvalidRequest("Audio cannot be kept for that many days.", "Give 0 to 36500; 0: for ever.")
         if expires_days is not None and not 0 < expires_days <= 36500:
             raise InvalidRequest("A key cannot expire after that many days.", "Give 1 to 36500.")
         key = _new_key()
         now = self._now()
         row = self._row(secrets.token_hex(8), name, owner or name, "cli", key, allowed, quota or Quota(), now)
-        row["max_priority"] = max_priority
+        row |= {"max_priority": max_priority, "retention_days": retention_days}
         if expires_days is not None:
             row["expires_at"] = now + timedelta(days=expires_days).total_seconds()
         with writing(self._engine) as connection:
@@ -272,6 +276,7 @@ class KeyStore:
             "jobs_per_day": quota.jobs_per_day,
             "audio_s_per_month": quota.audio_s_per_month,
             "max_priority": HIGHEST_PRIORITY,
+            "retention_days": None,
             "created_at": now,
             "expires_at": None,
             "revoked_at": None,
@@ -301,6 +306,7 @@ def _key_of(values: Any) -> ApiKey:
         scopes=frozenset(Scope(scope) for scope in values["scopes"].split()),
         quota=Quota(values["jobs_per_day"], values["audio_s_per_month"]),
         max_priority=values["max_priority"],
+        retention_days=values["retention_days"],
         created_at=datetime.fromtimestamp(values["created_at"], UTC),
         expires_at=_time(values["expires_at"]),
         revoked_at=_time(values["revoked_at"]),

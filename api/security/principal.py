@@ -46,6 +46,7 @@ class Principal:
         scopes: what it may do.
         quota: how much it may use.
         max_priority: the highest that it may ask for, 0 to `HIGHEST_PRIORITY`.
+        retention_days: days for which its jobs' audio is kept, 0 for ever; None: the service's.
     """
 
     key_id: str
@@ -53,6 +54,7 @@ class Principal:
     scopes: frozenset[Scope]
     quota: Quota = Quota()
     max_priority: int = 0
+    retention_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class ApiKey:
         scopes: what it may do.
         quota: how much it may use.
         max_priority: the highest that it may ask for.
+        retention_days: days for which its jobs' audio is kept, 0 for ever; None: the service's.
         created_at: when it was made.
         expires_at: from when on it is refused; None: never.
         revoked_at: when it was revoked; None: it was not.
@@ -83,6 +86,7 @@ class ApiKey:
     created_at: datetime
     quota: Quota = Quota()
     max_priority: int = 0
+    retention_days: int | None = None
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
@@ -96,4 +100,4 @@ class ApiKey:
     @property
     def principal(self) -> Principal:
         """Who makes a request with it."""
-        return Principal(self.id, self.owner, self.scopes, self.quota, self.max_priority)
+        return Principal(self.id, self.owner, self.scopes, self.quota, self.max_priority, self.retention_days)

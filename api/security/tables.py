@@ -26,6 +26,7 @@ api_keys = Table(
         "max_priority", Integer, nullable=False, server_default="0", comment="highest that it may ask for"
     ),
     Column("created_at", Double, nullable=False),
+    Column("retention_days", Integer, comment="of its jobs' audio; 0: for ever; NULL: the service's"),
     Column("expires_at", Double),
     Column("revoked_at", Double),
     Column("last_used_at", Double),
@@ -50,9 +51,18 @@ audit_log = Table(
     Column("address", String(64), nullable=False),
     Column("previous", String(64), nullable=False, comment="hash of the entry before"),
     Column("hash", String(64), nullable=False),
+    Column("who_salt", String(32), nullable=False, server_default="", comment="empty: erased"),
+    Column("who", String(64), nullable=False, server_default="", comment="hash of user, key, address"),
+    Column("what_salt", String(32), nullable=False, server_default="", comment="likewise"),
+    Column("what", String(64), nullable=False, server_default="", comment="hash of input, output, request"),
     Index("ix_audit_log_job_id", "job_id"),
+    Index("ix_audit_log_user", "user"),
 )
-"""One row an action; rows are only ever added, and each holds the hash of the one before."""
+"""One row an action; rows are only ever added, and each holds the hash of the one before.
+
+Personal words are hashed by themselves, with a salt each, and only those hashes are chained: erasing words
+and salt leaves the chain whole, and nobody can guess the words from their hash.
+"""
 
 audit_head = Table(
     "audit_head",

@@ -39,6 +39,9 @@ EXPORTS: Final[dict[str, Export]] = {
 }
 """Exports by name, in the order in which they run. They hold no state."""
 
+AUDIO_TRACKS: Final = {"stem.mp4": 5, "click": 1}
+"""Tracks of audio that an export encodes, each as long as the recording: what it costs."""
+
 MEDIA_TYPES: Final = {
     "csv": "text/csv; charset=utf-8",
     "txt": "text/plain; charset=utf-8",

@@ -1,4 +1,4 @@
-"""A GPU as long as its memory lasts, and then the CPU."""
+"""A GPU as long as its memory and itself last, and then the CPU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Ladder:
-    """An engine for one job that steps down where the GPU's memory runs out. What is done is not lost.
+    """An engine for one job that steps down where a GPU runs out of memory or fails; nothing done is lost.
 
     Its rungs: half as many rows at a time, down to a single one; then the CPU, for the rest of the job. A
     shorter segment is none: htdemucs pads segments to the length that it was trained on, so it would take as
@@ -30,20 +30,26 @@ class Ladder:
         cpu: makes what computes on the CPU, and lets go of the GPU; called once at most.
         batch: rows at a time, at first.
         give_back: frees what the GPU's allocator keeps, before a smaller batch is tried.
+        failed: told that the GPU has failed otherwise: until this process ends, every call of it will.
     """
 
     parallel = 2
     recycles = True
 
     def __init__(
-        self, gpu: Engine | None, cpu: Callable[[], Engine], batch: int, give_back: Callable[[], None]
+        self,
+        gpu: Engine | None,
+        cpu: Callable[[], Engine],
+        batch: int,
+        give_back: Callable[[], None],
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
-        self._gpu, self._make_cpu, self._give_back = gpu, cpu, give_back
+        self._gpu, self._make_cpu, self._give_back, self._tell_failed = gpu, cpu, give_back, failed
         self._cpu: Engine | None = None
         self._cores = threading.Semaphore(1)
         self._batch = batch
         self._limit: int | None = None
-        self._roomless = gpu is None
+        self._why_left = "ran out of memory" if gpu else "had no room for the model"
         self._ran: list[tuple[str, str, str]] = []
         self._turn = threading.Lock()
         if gpu is None:
@@ -73,9 +79,9 @@ class Ladder:
     def notices(self) -> tuple[Notice, ...]:
         """What became of the GPU, where it did not do all as it should."""
         if self._cpu is not None:
-            what = "had no room for the model" if self._roomless else "ran out of memory"
             rest = "the rest was" if len(self._ran) > 1 else "stems were"
-            return (Notice(code="gpu_left", message=f"The GPU {what}: {rest} separated on the CPU."),)
+            said = f"The GPU {self._why_left}: {rest} separated on the CPU."
+            return (Notice(code="gpu_left", message=said),)
         if self._limit is not None:
             said = (
                 f"The GPU ran short of memory: at most {self._limit} stereo segments were separated at once."
@@ -117,10 +123,20 @@ class Ladder:
                 self._note(self._gpu)
                 continue
             except torch.OutOfMemoryError as exc:
-                said = str(exc).splitlines()[0]
+                said, full = str(exc).splitlines()[0], True
+            except torch.AcceleratorError as exc:
+                said, full = str(exc).splitlines()[0], False
             # Not while the exception is handled: its frames hold what is to be freed.
-            self._step_down(len(rows), said)
+            if full:
+                self._step_down(len(rows), said)
+            else:
+                self._leave(said)
         return outs
+
+    def _leave(self, said: str) -> None:
+        log.error("the GPU failed: %s", said, extra={"action": "gpu_failed"})
+        self._gpu, self._why_left = None, "failed"
+        self._tell_failed()
 
     def _step_down(self, rows: int, said: str) -> None:
         log.warning("%d rows at a time are too many for the GPU: %s", rows, said)

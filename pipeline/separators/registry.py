@@ -11,7 +11,9 @@ from pipeline.allocator import give_back
 from pipeline.config import PipelineConfig, WeightsConfig
 from pipeline.errors import DeviceUnavailable
 from pipeline.progress import CancelToken
+from pipeline.separators import gpu
 from pipeline.separators.base import Engine, Separator
+from pipeline.separators.compiled.engine import CompiledEngine
 from pipeline.separators.gpu import free_bytes, measure_row_bytes, rows_that_fit
 from pipeline.separators.hpss import HpssSeparator
 from pipeline.separators.ladder import Ladder
@@ -35,6 +37,8 @@ class WarmModel:
         self._engine_asked: tuple[str, str, int | None] | None = None
         self._engine: Engine | None = None
         self._row_bytes = 0
+        self.gpu_failed = False
+        """Whether a GPU has failed: this process cannot use it any more, and another one may."""
 
     @property
     def name(self) -> str | None:
@@ -82,7 +86,8 @@ class WarmModel:
             torch.set_num_threads(config.threads)
         device = choose_device(config.device)
         asked = (spec.name, config.weights)
-        if self._loaded is None or self._asked != asked:
+        kept = self._engine if self._engine_asked == _engine_asked(config, device) else None
+        if self._loaded is None or self._asked != asked or (kept is None and not self._loaded.complete):
             self._asked = self._loaded = self._engine = None  # Two of them might not fit.
             self._loaded = load(spec, config.weights, cancel=cancel)
             self._asked = asked
@@ -94,12 +99,14 @@ class WarmModel:
         """The engine of the job before, if it is as this one's should be, else a new one."""
         from pipeline.separators.engines import choose_engine
 
-        arithmetic = "exact" if config.precision == "exact" else "fastest"
-        engine_asked = (arithmetic, device, config.threads)
+        engine_asked = _engine_asked(config, device)
         if self._engine is None or self._engine_asked != engine_asked:
             self._engine = None
             engine = choose_engine(loaded, config, device)
             self._row_bytes = measure_row_bytes(engine, loaded) if engine.device == "cuda" else 0
+            if isinstance(engine, CompiledEngine):  # It has weights of its own.
+                loaded.let_go()
+                give_memory_back()
             self._engine, self._engine_asked = engine, engine_asked
         return self._engine
 
@@ -107,15 +114,15 @@ class WarmModel:
         """What computes one job, on the GPU as long as its memory lasts."""
         import torch
 
-        gpu: Engine | None = None
+        on_gpu: Engine | None = None
         try:
-            gpu = self._kept_engine(loaded, config, "cuda")
+            on_gpu = self._kept_engine(loaded, config, "cuda")
         except torch.OutOfMemoryError as exc:
             log.warning("the GPU has no room for %s: %s", loaded.spec.name, str(exc).splitlines()[0])
-        if gpu is not None and gpu.device != "cuda":
-            return gpu
+        if on_gpu is not None and on_gpu.device != "cuda":
+            return on_gpu
         # Batches of other sizes are summed in another order: exact is one segment at a time.
-        one = gpu is None or config.precision == "exact"
+        one = on_gpu is None or config.precision == "exact"
         batch = 1 if one else rows_that_fit(free_bytes(), self._row_bytes)
 
         def leave_gpu() -> Engine:
@@ -123,7 +130,15 @@ class WarmModel:
             give_memory_back()
             return self._kept_engine(loaded, config, "cpu")
 
-        return Ladder(gpu, leave_gpu, batch, give_memory_back)
+        def fail() -> None:
+            self.gpu_failed = True
+
+        return Ladder(on_gpu, leave_gpu, batch, give_memory_back, fail)
+
+
+def _engine_asked(config: PipelineConfig, device: str) -> tuple[str, str, int | None]:
+    """What of a job decides which engine is made."""
+    return "exact" if config.precision == "exact" else "fastest", device, config.threads
 
 
 def build_separator(
@@ -157,11 +172,8 @@ def build_separator(
 
 def give_memory_back() -> None:
     """Return what was freed to the GPU and to the system, which allocators keep for the next request."""
-    import torch
-
     gc.collect()  # Networks refer to themselves.
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.empty_cache()
+    gpu.give_back()
     give_back()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import MemoryExhausted
 from pipeline.manifest import Notice
+from pipeline.separators.gpu import give_back
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +19,11 @@ _GPU_FULL: Final = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUFFT_ALLOC_FAILED",
+    # They have no room for their handles.
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "CUDNN_STATUS_NOT_INITIALIZED",
+    # cuDNN tried every way, and for none was there memory to work in.
+    "unable to find an engine to execute this computation",
 )
 """What libraries say that ask the driver for memory past torch's allocator."""
 
@@ -81,7 +87,12 @@ class TorchEngine:
             return _fetched(out.float(), self.device)
 
     def rest(self) -> None:
-        """See `pipeline.separators.base.Engine.rest`: torch's allocators do so, by `pipeline.allocator`."""
+        """See `pipeline.separators.base.Engine.rest`; for the CPU `pipeline.allocator` does so.
+
+        Whoever keeps a GPU's memory between two jobs takes it from others who have one now.
+        """
+        if self.device == "cuda":
+            give_back()
 
 
 def _sent(window: torch.Tensor, device: str) -> torch.Tensor:
@@ -111,9 +122,23 @@ def _arithmetic(device: str, precision: str) -> Iterator[None]:
             # float32 is float32, not TF32 with its 10 bits of mantissa; and every run gives the same bits.
             flags = {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": False}
             stack.enter_context(torch.backends.cudnn.flags(**flags))
+            stack.enter_context(_whole_float32_products())
         if precision != "float32":
             stack.enter_context(torch.autocast(device, dtype=getattr(torch, precision)))
         yield
+
+
+@contextmanager
+def _whole_float32_products() -> Iterator[None]:
+    """No TF32 in matrix products either, though the environment may ask for it (NVIDIA's images do)."""
+    import torch
+
+    products = torch.backends.cuda.matmul
+    before, products.allow_tf32 = products.allow_tf32, False
+    try:
+        yield
+    finally:
+        products.allow_tf32 = before
 
 
 @contextmanager

@@ -48,6 +48,16 @@ class LoadedModel:
     segment_s: float
     longest_segment_s: float
 
+    @property
+    def complete(self) -> bool:
+        """Whether the networks hold their weights: see `let_go`."""
+        return not any(each.is_meta for network in self.networks for each in network.parameters())
+
+    def let_go(self) -> None:
+        """Give the memory of the weights back; what the networks say of themselves stays true."""
+        for network in self.networks:
+            network.to("meta")
+
 
 def load(
     spec: ModelSpec,

@@ -13,6 +13,7 @@ import pytest
 from api.jobs.folders import Folders
 from api.jobs.housekeeping import sweep
 from api.jobs.model import Job, JobStatus
+from api.jobs.retention import Policy
 from api.jobs.separations import names_of
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.worker import attempt, tidy
@@ -126,5 +127,5 @@ def test_what_was_to_go_goes_later(store: SqlJobStore, folders: Folders, recordi
     job = submit(store, folders, recording)
     killed(folders, "before remove", cache=0)
     finish(store, folders, job)
-    sweep(store, folders, None, separation_cache_bytes=0)
+    sweep(store, folders, Policy(None), separation_cache_bytes=0)
     assert list(folders.separations.iterdir()) == []

@@ -14,6 +14,7 @@ import pytest
 from api.client_uploads import send
 from api.jobs.folders import Folders
 from api.jobs.housekeeping import sweep
+from api.jobs.retention import Policy
 from pipeline.verify import verify_job
 from tests.audio_files import music, write_wav
 from tests.faults.killing import API_INSTANTS, WORKER_INSTANTS, MortalService
@@ -106,7 +107,7 @@ def kill_again_and_again(tmp_path: Path, instants: list[str], at_random: int, se
         assert service.stop() in (0, -15)
     folders = Folders.below(data)
     # What was on its way in when the service died is kept for a day, in case its job turns up.
-    sweep(open_store(folders), folders, None, lambda: datetime.now(UTC) + timedelta(days=1, hours=1))
+    sweep(open_store(folders), folders, Policy(None), lambda: datetime.now(UTC) + timedelta(days=1, hours=1))
     assert sorted(path.name for path in folders.uploads.iterdir()) == sorted([".resumable", *clients.jobs])
     assert sorted(path.name for path in folders.resumable.rglob("*")) == [".lock"]
     assert [path for path in data.rglob("*") if path.suffix in {".tmp", ".new", ".partial"}] == []

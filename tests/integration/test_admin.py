@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,6 @@ from sqlalchemy import text
 from api.database import open_database
 from tests.audio_files import music, write_wav
 from tests.service import KEY, Service, ended, submit
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with Service(tmp_path_factory.mktemp("admin")) as running:
-        yield running
-
-
-@pytest.fixture
-def http(service: Service) -> Iterator[httpx.Client]:
-    with closing(service.client()) as client:
-        yield client
 
 
 def made(http: httpx.Client, **wanted: Any) -> dict[str, Any]:
@@ -136,3 +123,21 @@ def test_a_log_that_was_tampered_with_is_found(tmp_path: Path) -> None:
         engine.dispose()
         broken = http.get("/admin/audit/verify").json()
         assert (broken["broken_at"], broken["reason"]) == (1, "it was changed")
+
+
+def test_a_hold_keeps_a_job_and_an_erasure_answers_with_a_receipt(http: httpx.Client, tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "held.wav", music(0.5, seed=99))
+    job = submit(http, path, estimators="none", subject="anna").json()
+    assert ended(http, job["id"])["status"] == "succeeded"
+    hold = http.post("/admin/holds", json={"kind": "owner", "target": "default", "reason": "case 12"})
+    assert hold.status_code == 201 and hold.json() in http.get("/admin/holds").json()
+    wanted = {"by": "subject", "value": "anna"}
+    refused = http.post("/admin/erasures", json=wanted)
+    assert (refused.status_code, refused.json()["code"]) == (409, "legal_hold")
+    assert http.delete(f"/admin/holds/{hold.json()['id']}").json()["released_at"]
+    assert http.get("/admin/holds").json() == []
+    receipt = http.post("/admin/erasures", json=wanted)
+    assert (receipt.status_code, receipt.json()["jobs"]) == (201, [job["id"]])
+    assert http.get(f"/jobs/{job['id']}").status_code == 410
+    assert http.post("/admin/erasures", json=wanted).status_code == 404
+    assert http.get("/admin/audit/verify").json()["broken_at"] is None

@@ -7,39 +7,15 @@ import subprocess
 import sys
 import uuid
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from api.client import Client
 from api.client_answers import ServiceProblem
-from pipeline.manifest import Manifest
 from pipeline.verify import verify_job
 from tests.audio_files import convert, music, write_wav
 from tests.service import KEY, ROOT, Service, free_port
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with Service(tmp_path_factory.mktemp("service")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_wav(tmp_path_factory.mktemp("song") / "my song.wav", music(3.0))
-
-
-@pytest.fixture(scope="module")
-def finished(service: Service, song: Path) -> str:
-    """Id of a job that succeeded."""
-    with service.client() as client, song.open("rb") as file:
-        answer = client.post(
-            "/process?wait=60", files={"file": (song.name, file)}, data={"stems": "vocals,no_vocals"}
-        )
-    assert answer.status_code == 200, answer.text
-    return Manifest.model_validate_json(answer.content).job_id
 
 
 def test_the_typed_client_does_the_whole_round(service: Service, song: Path, tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from tests.cluster import SECRET, Cluster, WorkerMachine, cluster
 from tests.s3_server import BUCKET, CREDENTIALS, s3_server
 from tests.service import Service, ended, submit
 
-pytestmark = pytest.mark.timeout(900)  # Five processes start: on a machine that is busy that takes minutes.
+# Five processes start: on a machine that is busy that takes minutes.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,6 @@ def same(manifest: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-@pytest.mark.slow
 def test_a_song_gives_the_same_manifest_by_celery_as_by_one_process(
     replicas: Replicas, tmp_path: Path
 ) -> None:

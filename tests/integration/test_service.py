@@ -25,34 +25,6 @@ from tests.service import KEY, Service, ended, submit
 NOBODY_S = "5f0c2a52-0000-4000-8000-000000000001"
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with Service(tmp_path_factory.mktemp("service")) as running:
-        yield running
-
-
-@pytest.fixture
-def http(service: Service) -> Iterator[httpx.Client]:
-    with service.client() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_wav(tmp_path_factory.mktemp("song") / "my song.wav", music(3.0))
-
-
-@pytest.fixture(scope="module")
-def finished(service: Service, song: Path) -> str:
-    """Id of a job that succeeded."""
-    with service.client() as client, song.open("rb") as file:
-        answer = client.post(
-            "/process?wait=60", files={"file": (song.name, file)}, data={"stems": "vocals,no_vocals"}
-        )
-    assert answer.status_code == 200, answer.text
-    return Manifest.model_validate_json(answer.content).job_id
-
-
 def test_a_submission_is_accepted_with_its_place(http: httpx.Client, tmp_path: Path) -> None:
     answer = submit(http, write_wav(tmp_path / "a.wav", music(1.0, seed=1)), metadata='{"album": "x"}')
     job = answer.json()

@@ -37,8 +37,10 @@ EVERYTHING = DEV | RUNTIME
 def test_the_locks_hold_what_the_project_asks_for() -> None:
     asked = [(RUNTIME, line) for line in PROJECT["project"]["dependencies"]]
     asked += [(DEV, line) for line in PROJECT["dependency-groups"]["dev"]]
-    for group in ("networks", "npm", "kubectl"):
-        lock = pins(f"scripts/requirements-{group}.txt")
+    for group, folder in (
+        ("networks", "scripts"), ("npm", "scripts"), ("kubectl", "scripts"), ("sbom", "deploy/container"),
+    ):  # fmt: skip
+        lock = pins(f"{folder}/requirements-{group}.txt")
         asked += [(lock, line) for line in PROJECT["dependency-groups"][group]]
     for lock, line in asked:
         requirement = Requirement(line)

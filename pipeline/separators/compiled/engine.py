@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     import torch
 
 
+_PRECISIONS: Final = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
+"""Our names of OpenVINO's types."""
+
+
 def best_precision() -> str:
-    """The fastest arithmetic that networks bear: bfloat16 where this processor has it."""
+    """The fastest arithmetic that networks bear: bfloat16 where this processor has it, by AMX or AVX-512."""
     hint = openvino().Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
     return "bfloat16" if hint.to_string() == "bf16" else "float32"
 
@@ -31,7 +35,7 @@ class CompiledEngine:
 
     Args:
         networks: that `pipeline.separators.compiled.graph.is_supported`.
-        precision: ``float32`` or ``bfloat16``.
+        precision: ``float32`` or ``bfloat16``; what a processor lacks becomes float32.
         threads: cores to use, of all segments together.
         parallel: segments at the same time.
 
@@ -46,9 +50,9 @@ class CompiledEngine:
     notices: tuple[Notice, ...] = ()
 
     def __init__(self, networks: Sequence[Any], precision: str, threads: int, parallel: int) -> None:
-        self.precision = precision
         self.parallel = parallel
         self._networks = [_Compiled(network, precision, threads, parallel) for network in networks]
+        self.precision = self._networks[0].precision if self._networks else precision
 
     @staticmethod
     def environment() -> tuple[str, ...]:
@@ -93,6 +97,10 @@ class _Compiled:
         # A constant spectrum is not a constant wave; by this the mean of a spectrum comes back.
         ones = np.ones((self._n_fft // 2, spectrum_frames(self._samples, self._n_fft), 2), dtype=np.float32)
         self._one = to_wave(ones, self._samples)
+
+    @property
+    def precision(self) -> str:
+        return _PRECISIONS[self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()]
 
     def rest(self) -> None:
         self._compiled.release_memory()

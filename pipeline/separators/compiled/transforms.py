@@ -11,9 +11,14 @@ segment's borders share with its surroundings.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from pipeline.audio import FloatArray
+
+_FRAMES: Final = 24
+"""Transformed back at a time: those of a whole segment would take 44 MB, which no cache holds."""
 
 
 def spectrum_frames(samples: int, n_fft: int) -> int:
@@ -60,14 +65,16 @@ def to_wave(spectrum: FloatArray, samples: int) -> FloatArray:
     frames, n_fft = spectrum.shape[1], 2 * spectrum.shape[0]
     hop = n_fft // 4
     window = _hann(n_fft)
-    windows = irfft(np.ascontiguousarray(spectrum).view(np.complex64), n=n_fft, axis=0, norm="ortho")
-    total = np.zeros((hop, frames + 3, windows.shape[2]), dtype=np.float32)
+    total = np.zeros((hop, frames + 3, spectrum.shape[2] // 2), dtype=np.float32)
     # The same everywhere: demucs adds frames of zeros around, so the borders are divided by it too.
-    overlapping = (window**2).reshape(4, hop).sum(axis=0)
-    for quarter in range(4):
-        part = slice(quarter * hop, (quarter + 1) * hop)
-        weights = (window[part] / overlapping)[:, None, None]
-        total[:, quarter : quarter + frames] += windows[part] * weights
+    weights = (window / np.tile((window**2).reshape(4, hop).sum(axis=0), 4))[:, None, None]
+    for first in range(0, frames, _FRAMES):
+        some = np.ascontiguousarray(spectrum[:, first : first + _FRAMES])
+        windows = irfft(some.view(np.complex64), n=n_fft, axis=0, norm="ortho")
+        windows *= weights
+        for quarter in range(4):
+            begin = first + quarter
+            total[:, begin : begin + some.shape[1]] += windows[quarter * hop : (quarter + 1) * hop]
     waves = np.ascontiguousarray(total.transpose(2, 1, 0)).reshape(windows.shape[2], -1)
     lead = hop // 2 * 3
     return waves[:, lead : lead + samples]

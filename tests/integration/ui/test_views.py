@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from api.jobs.housekeeping import expire
 from api.jobs.model import JobError
+from api.jobs.retention import Policy
 from tests.audio_files import music, write_wav
 from tests.integration.ui.pages import HOSTILE, Open, Place, button, emptied, said
 from tests.service import KEY, ended
@@ -133,7 +134,7 @@ def test_a_finished_job_shows_what_was_found_and_after_expiry_still_does(busy: P
     assert len(page.get("plotly_chart")) == 3
     assert texts.DOWNLOADS in shown
 
-    expire(busy.store, busy.folders, datetime.now(UTC) + timedelta(days=1))
+    expire(busy.store, busy.folders, Policy(timedelta(0)), datetime.now(UTC) + timedelta(days=1))
     expired = said(visit(busy.service, "job", job=job_id))
     assert texts.JOB_EXPIRED in expired
     assert manifest["analysis"]["key"]["tonic"] in expired

@@ -10,9 +10,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
 from api.database import open_database
+from api.jobs.folders import Folders
 from api.jobs.model import JobError, StageTime
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.workers import WorkerRegister
+from api.machine_metrics import MachineMetrics
 from api.metrics import Metrics
 from api.migrate import upgrade
 from api.transactions import DatabaseTime
@@ -38,13 +40,20 @@ def later(engine: Engine, seconds: float) -> SqlJobStore:
 
 def scraped(engine: Engine, folder: Path) -> dict[str, float]:
     """What a process that has just started says, by name and labels."""
-    text = Metrics(engine, SqlJobStore(engine), folder).render().decode()
+    text = whole(engine, folder).render().decode()
     found = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
             found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
     return found
+
+
+def whole(engine: Engine, folder: Path) -> Metrics:
+    """All that an app registers and that needs no app."""
+    metrics = Metrics(engine, SqlJobStore(engine))
+    metrics.registry.register(MachineMetrics(Folders.below(folder)))
+    return metrics
 
 
 def run(store: SqlJobStore, *stages: float, duration_s: float = 60.0) -> None:
@@ -67,10 +76,13 @@ def test_every_figure_is_there_before_the_first_job(engine: Engine, tmp_path: Pa
         "audio_jobs_repeated_total", "audio_queue_depth", "audio_jobs_in_progress",
         "audio_queue_oldest_seconds", "audio_workers", "audio_workers_busy", "audio_workers_memory_bytes",
         "audio_stage_slow_total{stage=separate}", "audio_stage_seconds_count{stage=separate}",
+        "audio_job_oldest_seconds", "audio_stage_oldest_seconds{stage=separate}",
+        "audio_processing_faults_total{fault=service}", "audio_processing_faults_total{fault=recording}",
+        "audio_stage_faults_total{stage=separate}",
     ):  # fmt: skip
         assert said[name] == 0, name
     assert said["audio_database_up"] == 1
-    assert said["audio_disk_free_bytes"] > 0
+    assert said["audio_disk_free_bytes{folder=data}"] > 0
 
 
 def test_a_job_is_counted_with_its_times(engine: Engine, store: SqlJobStore, tmp_path: Path) -> None:
@@ -89,7 +101,7 @@ def test_a_job_is_counted_with_its_times(engine: Engine, store: SqlJobStore, tmp
 def test_processes_agree_and_a_restart_changes_nothing(
     engine: Engine, store: SqlJobStore, tmp_path: Path
 ) -> None:
-    first = Metrics(engine, store, tmp_path)
+    first = Metrics(engine, store)
     run(store, 1.0)
     store.add(new())
     store.fail(taken(store), ERROR)
@@ -98,7 +110,7 @@ def test_processes_agree_and_a_restart_changes_nothing(
     def of_jobs(text: str) -> list[str]:
         return [line for line in text.splitlines() if line.startswith(own)]
 
-    again = Metrics(engine, store, tmp_path)
+    again = Metrics(engine, store)
     assert of_jobs(first.render().decode()) == of_jobs(again.render().decode()) != []
 
 
@@ -172,10 +184,53 @@ def test_a_resting_job_waits_in_the_queue_for_nobody(
     assert (said["audio_queue_depth"], said["audio_queue_oldest_seconds"]) == (1, 0)
 
 
+def test_what_runs_ages_by_the_workers_clock_and_by_its_silence(
+    engine: Engine, store: SqlJobStore, tmp_path: Path
+) -> None:
+    store.add(new())
+    claim = taken(later(engine, -1000.0))
+    times = [StageTime("probe", "succeeded", 5.0), StageTime("separate", "running", 30.0)]
+    later(engine, -100.0).beat(claim, LEASE_S, stages=times)
+    said = scraped(engine, tmp_path)
+    # It began 1000 s ago by a clock that may have been set, worked for 35 s and has been silent for 100 s.
+    assert said["audio_job_oldest_seconds"] == pytest.approx(135, abs=5)
+    assert said["audio_stage_oldest_seconds{stage=separate}"] == pytest.approx(130, abs=5)
+    assert said["audio_stage_oldest_seconds{stage=probe}"] == 0
+    later(engine, 1e8).beat(claim, LEASE_S, stages=times)
+    assert scraped(engine, tmp_path)["audio_job_oldest_seconds"] == 35
+
+
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [
+        ("tool_failed", "service"),
+        ("internal_error", "service"),
+        ("attempts_exhausted", "service"),
+        ("input_changed", "service"),
+        ("audio_undecodable", "recording"),
+        ("stem_unknown", "recording"),
+    ],
+)
+def test_a_failure_is_counted_by_whose_fault_it_is(
+    engine: Engine, store: SqlJobStore, tmp_path: Path, code: str, fault: str
+) -> None:
+    store.add(new())
+    claim = taken(store)
+    store.beat(
+        claim, LEASE_S, stages=[StageTime("probe", "succeeded", 1.0), StageTime("decode", "running", 1.0)]
+    )
+    store.fail(claim, JobError(code, "It failed."))
+    said = scraped(engine, tmp_path)
+    by = {name: said[f"audio_processing_faults_total{{fault={name}}}"] for name in ("service", "recording")}
+    assert by == {"service": 0, "recording": 0, fault: 1}
+    assert said["audio_stage_faults_total{stage=decode}"] == (fault == "service")
+    assert said["audio_stage_faults_total{stage=probe}"] == 0
+
+
 def test_what_a_message_says_is_in_no_label(engine: Engine, store: SqlJobStore, tmp_path: Path) -> None:
     job = store.add(new(owner="mallory"))
     store.fail(taken(store, "worker-7"), JobError("tool_failed", 'a "quoted\nline', ""))
-    text = Metrics(engine, store, tmp_path).render().decode()
+    text = Metrics(engine, store).render().decode()
     for word in (job.id, "mallory", "worker-7", "quoted"):
         assert word not in text
 
@@ -185,6 +240,6 @@ def test_without_a_database_the_rest_is_told(tmp_path: Path) -> None:
     engine = open_database(f"sqlite:///{tmp_path / 'jobs.db'}")
     said = scraped(engine, tmp_path)
     assert said["audio_database_up"] == 0
-    assert said["audio_disk_free_bytes"] > 0
+    assert said["audio_disk_free_bytes{folder=data}"] > 0
     assert "audio_queue_depth" not in said
     engine.dispose()

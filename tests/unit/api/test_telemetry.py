@@ -46,7 +46,7 @@ def test_every_line_is_json_and_says_what_it_is_about() -> None:
     stream = configured()
     with bound(job_id="j-1", stage="separate"):
         structlog.get_logger("api.worker").info("stage began", seconds=1.5)
-        logging.getLogger("pipeline.run").warning("slow: %s", "very")
+        logging.getLogger("pipeline.run").warning("slow: %s", "very", extra={"action": "stage_slow"})
     logging.getLogger("any").error("outside")
     ours, theirs, outside = lines(stream)
     assert (ours["event"], ours["job_id"], ours["stage"], ours["seconds"]) == (
@@ -55,8 +55,8 @@ def test_every_line_is_json_and_says_what_it_is_about() -> None:
         "separate",
         1.5,
     )
-    assert (theirs["event"], theirs["job_id"], theirs["logger"], theirs["level"]) == (
-        "slow: very", "j-1", "pipeline.run", "warning",
+    assert (theirs["event"], theirs["job_id"], theirs["logger"], theirs["level"], theirs["action"]) == (
+        "slow: very", "j-1", "pipeline.run", "warning", "stage_slow",
     )  # fmt: skip
     assert "job_id" not in outside
     assert ours["at"].endswith("Z")

@@ -10,13 +10,16 @@ import pytest
 from api.jobs.folders import Folders, incoming
 from api.jobs.housekeeping import erase, expire, keep_house, remove_audio, sweep
 from api.jobs.model import Job, JobError, JobStatus
+from api.jobs.retention import Policy
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.worker import attempt
 from pipeline.locked_folder import LockedFolder
 from tests.audio_files import music, write_wav
 from tests.worker_support import submit, worker_config
 
-MONTH = timedelta(days=30)
+MONTH = Policy(timedelta(days=30))
+FOR_EVER = Policy(None)
+AT_ONCE = Policy(timedelta(0))
 
 
 @pytest.fixture
@@ -57,7 +60,7 @@ def test_audio_goes_after_its_retention_and_the_manifest_stays(
 
 
 def test_without_a_retention_nothing_expires(store: SqlJobStore, folders: Folders, finished: Job) -> None:
-    assert sweep(store, folders, None, lambda: after(10000)).expired == 0
+    assert sweep(store, folders, FOR_EVER, lambda: after(10000)).expired == 0
     assert (folders.result(finished.id) / "stems").exists()
 
 
@@ -67,8 +70,8 @@ def test_a_job_that_ended_late_is_kept_from_its_end(
     ended = store.get(finished.id)
     assert ended is not None and ended.finished_at is not None
     between = ended.created_at + (ended.finished_at - ended.created_at) / 2
-    assert expire(store, folders, between) == 0
-    assert expire(store, folders, ended.finished_at + timedelta(seconds=1)) == 1
+    assert expire(store, folders, AT_ONCE, between) == 0
+    assert expire(store, folders, AT_ONCE, ended.finished_at + timedelta(seconds=1)) == 1
 
 
 def test_an_expiry_that_was_interrupted_is_finished_next_time(

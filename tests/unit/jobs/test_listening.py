@@ -4,6 +4,7 @@ import io
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from api.jobs.housekeeping import erase, expire, sweep
 from api.jobs.listening import Listening
 from api.jobs.model import Job, JobStatus
 from api.jobs.parts import PART_S
+from api.jobs.retention import Policy
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.worker import attempt
 from pipeline.audio import Audio, FloatArray
@@ -154,7 +156,12 @@ def test_what_was_decoded_goes_with_its_job(
     assert erase(store, folders, finished.id) is not None
     assert not folders.listening(finished.id).exists()
     assert other.finished_at is not None
-    assert expire(store, folders, other.finished_at.replace(year=other.finished_at.year + 1)) == 1
+    assert (
+        expire(
+            store, folders, Policy(timedelta(0)), other.finished_at.replace(year=other.finished_at.year + 1)
+        )
+        == 1
+    )
     assert not folders.listening(other.id).exists()
     with pytest.raises(Gone):
         listening.tracks(now(store, other))
@@ -165,7 +172,7 @@ def test_what_a_late_request_wrote_is_swept(store: SqlJobStore, folders: Folders
     for root in (folders.listening(finished.id), folders.peaks(finished.id), folders.listening("unknown")):
         root.mkdir(parents=True)
         (root / "late").write_bytes(b"late")
-    assert sweep(store, folders, None).strays == 3
+    assert sweep(store, folders, Policy(None)).strays == 3
     assert not any(folders.listening_root.iterdir()) and not any(folders.peaks_root.iterdir())
 
 

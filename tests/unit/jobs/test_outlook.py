@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import anyio
 import pytest
 
 from api.bodies import job_body
 from api.database import open_database
+from api.jobs.feed import Feed
 from api.jobs.folders import Folders
 from api.jobs.outlook import Outlook
 from api.jobs.speed import Machine, Speed
@@ -16,6 +21,7 @@ from api.jobs.speed_store import SpeedStore
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.worker import Outcome, attempt
 from api.jobs.workers import WorkerRegister
+from api.routers import jobs as routes
 from pipeline.config import PipelineConfig
 from pipeline.progress import STAGES
 from tests.job_stores import ERROR, new, taken
@@ -214,3 +220,52 @@ def test_the_result_of_another_job_that_was_taken_over_shows_nothing(
         submit(store, folders, long_recording, duration_s=60.0, options={"stems": stems})
         attempt(store, folders, worker_config(), never, claimed(store), speeds=speeds)
     assert len(speeds.newest()) == 1
+
+
+def told(store: SqlJobStore, seen: Outlook, job_id: str) -> list[tuple[str, Any]]:
+    """Kind and time left of every event, until the job has ended or nothing comes for a moment."""
+    services = SimpleNamespace(store=store, outlook=seen, feed=Feed(store))
+    heard: list[tuple[str, Any]] = []
+
+    async def listen() -> None:
+        with anyio.move_on_after(1.0):
+            async for event in routes._events(services, job_id, 0):  # type: ignore[arg-type]
+                heard.append((str(event.event), json.loads(event.data)["eta_s"]))
+
+    anyio.run(listen)
+    return heard
+
+
+def test_listeners_are_told_when_a_job_that_waits_will_end(
+    store: SqlJobStore, speeds: SpeedStore, register: WorkerRegister
+) -> None:
+    speeds.add(A_SECOND_A_SEGMENT)
+    job = store.add(new(duration_s=585.0))
+    seen = outlook(store, speeds, register)
+    assert told(store, seen, job.id) == [("queued", pytest.approx(100.0))]
+    store.succeed(taken(store))
+    after = told(store, seen, job.id)
+    assert (after[0], after[-1]) == (("queued", None), ("succeeded", None))
+
+
+def test_listeners_hear_of_an_end_that_comes_between_two_looks(
+    store: SqlJobStore, speeds: SpeedStore, register: WorkerRegister, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "_LOOK_AGAIN_S", 0.0)
+    job = store.add(new(duration_s=5.0))
+    claim = taken(store)
+
+    class Ending:
+        """Ends the job just after it was said that there are no more events."""
+
+        def events(self, job_id: str, after: int) -> object:
+            found = store.events(job_id, after)
+            if not found:
+                store.succeed(claim)
+            return found
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(store, name)
+
+    heard = told(Ending(), outlook(store, speeds, register), job.id)  # type: ignore[arg-type]
+    assert heard[-1][0] == "succeeded"

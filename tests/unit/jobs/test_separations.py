@@ -17,6 +17,7 @@ from api.jobs.admission import Admission
 from api.jobs.folders import Folders
 from api.jobs.housekeeping import erase, sweep
 from api.jobs.model import Job, JobStatus
+from api.jobs.retention import Policy
 from api.jobs.separations import clear, forget, keep, make_room, names_of, prune
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.store import Claim
@@ -110,9 +111,9 @@ def test_a_separation_that_two_jobs_have_lies_there_once(
 
 def test_a_separation_goes_with_its_audio(store: SqlJobStore, folders: Folders, recording: Path) -> None:
     finished(store, folders, recording)
-    sweep(store, folders, timedelta(days=30), lambda: datetime.now(UTC) + timedelta(days=29))
+    sweep(store, folders, Policy(timedelta(days=30)), lambda: datetime.now(UTC) + timedelta(days=29))
     assert names_of(folders)
-    sweep(store, folders, timedelta(days=30), lambda: datetime.now(UTC) + timedelta(days=31))
+    sweep(store, folders, Policy(timedelta(days=30)), lambda: datetime.now(UTC) + timedelta(days=31))
     assert list(folders.separations.iterdir()) == []
 
 
@@ -126,7 +127,7 @@ def test_one_whose_job_has_gone_is_swept(
         path.rename(path.with_name(path.name.replace(job.id, "unknown")))
     else:
         store.mark(job.id, status)  # And killed before anything was removed.
-    sweep(store, folders, None)
+    sweep(store, folders, Policy(None))
     assert names_of(folders) == []
 
 

@@ -156,6 +156,17 @@ def test_estimators_and_files_cost_by_their_number() -> None:
     assert predicted(120.0, shown, stems=["drums"]).stages["encode"] == pytest.approx(0.6)
 
 
+def test_exports_cost_what_their_audio_does() -> None:
+    without = done(60.0, 13.2, others={"encode": 2.4})
+    assert predicted(60.0, without).stages["export"] == 0.0
+    assert predicted(60.0, without, exports=("csv", "midi")).stages["export"] == 0.0
+    assert predicted(60.0, without, exports=("stem.mp4", "click")).stages["export"] == pytest.approx(3.6)
+    shown = done(60.0, 13.2, others={"encode": 2.4, "export": 9.0}, exports=("stem.mp4",))
+    assert predicted(120.0, shown, exports=("stem.mp4",)).seconds == pytest.approx(
+        predicted(120.0, shown).seconds + 120.0 * 5 * (2.4 + 9.0) / (60.0 * (4 + 5))
+    )
+
+
 def test_a_machine_is_one_model_arithmetic_device_and_number_of_threads() -> None:
     assert done(60.0, 13.2).machine == Machine("htdemucs", "balanced", "cpu", 2)
     assert done(60.0, 13.2, precision="exact", threads=4).machine == Machine("htdemucs", "exact", "cpu", 4)

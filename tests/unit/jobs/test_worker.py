@@ -10,6 +10,7 @@ import pytest
 from api.errors import DatabaseUnavailable
 from api.jobs import worker
 from api.jobs.folders import Folders
+from api.jobs.heartbeat import EXIT_GPU_FAILED
 from api.jobs.model import JobError, JobStatus
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.store import Beat, Claim
@@ -260,6 +261,17 @@ def test_a_worker_goes_on_after_its_store_failed(
 
     monkeypatch.setattr(SqlJobStore, "claim", shaky)
     work(store, folders, worker_config(), stop)
+    assert now(store, job).status is JobStatus.SUCCEEDED
+
+
+def test_a_worker_whose_gpu_failed_ends_its_job_and_then_itself(
+    store: SqlJobStore, folders: Folders, recording: Path
+) -> None:
+    job, warm = submit(store, folders, recording), WarmModel()
+    warm.gpu_failed = True
+    with pytest.raises(SystemExit) as ended:
+        work(store, folders, worker_config(), NEVER, warm=warm)
+    assert ended.value.code == EXIT_GPU_FAILED
     assert now(store, job).status is JobStatus.SUCCEEDED
 
 

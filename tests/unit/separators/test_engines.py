@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -36,6 +37,33 @@ def test_others_are_compiled_in_what_the_processor_does_best(
 ) -> None:
     engine = choose_engine(model, config(tmp_path, precision), "cpu")
     assert (engine.name, engine.precision) == ("openvino", compiled.best_precision())
+
+
+@pytest.mark.parametrize(
+    ("hint", "asked"), [("bf16", ["bfloat16", "float32"]), ("f32", ["float32"]), ("f16", ["float32"])]
+)
+def test_a_processor_is_asked_for_bfloat16_where_it_is_said_to_have_it(
+    hint: str, asked: list[str], model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted: list[str] = []
+
+    def refuse(_networks: object, precision: str, *_: object) -> object:
+        wanted.append(precision)
+        raise RuntimeError("unsupported instruction")
+
+    said = SimpleNamespace(get_property=lambda *_: SimpleNamespace(to_string=lambda: hint))
+    monkeypatch.setattr(compiled, "openvino", lambda: SimpleNamespace(Core=lambda: said))
+    monkeypatch.setattr(compiled, "CompiledEngine", refuse)
+    assert choose_engine(model, config(tmp_path), "cpu").name == "torch"
+    assert wanted == asked
+
+
+def test_bfloat16_is_taken_where_this_processor_computes_in_it() -> None:
+    flags = Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split()
+    if {"amx_bf16", "avx512_bf16"} & {*flags}:
+        assert compiled.best_precision() == "bfloat16"
+    elif not {"avx512f", "avx_ne_convert"} & {*flags}:
+        assert compiled.best_precision() == "float32"
 
 
 @pytest.mark.parametrize("network", [hdemucs, htdemucs])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -141,6 +143,60 @@ def test_without_memory_for_the_cpu_either_the_job_fails() -> None:
             engine.run(0, ROWS)
 
 
+class Failing(Gpu):
+    """A GPU that breaks after some calls, for good."""
+
+    def run(self, member: int, window: torch.Tensor) -> torch.Tensor:
+        if not self._room:
+            raise torch.AcceleratorError("CUDA error: unspecified launch failure\nMore words.")
+        self._room.pop()
+        self.calls.append(len(window))
+        return window[:, None].expand(-1, 4, -1, -1).clone()
+
+
+@pytest.mark.parametrize(("good", "told"), [(0, "stems were"), (1, "the rest was")])
+def test_a_gpu_that_fails_is_left_and_the_job_goes_on(good: int, told: str) -> None:
+    gpu, failures = Failing(None, *[8] * good), []
+    engine = Ladder(gpu, lambda: Cpu(None, 1), 8, lambda: None, lambda: failures.append(1))
+    for _ in range(3):
+        assert_all_there(engine.run(0, ROWS))
+    assert (len(gpu.calls), len(failures), engine.batch) == (good, 1, 1)
+    (notice,) = engine.notices
+    assert notice.code == "gpu_left"
+    assert notice.message == f"The GPU failed: {told} separated on the CPU."
+
+
+def test_other_faults_are_nobodys_but_the_callers() -> None:
+    class Wrong(Gpu):
+        def run(self, member: int, window: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("The size of tensor a (3) must match the size of tensor b (4)")
+
+    engine, _ = ladder(Wrong(None, 8), 8)
+    with pytest.raises(RuntimeError, match="must match"):
+        engine.run(0, ROWS)
+
+
+def test_what_a_call_held_that_did_not_fit_is_freed_before_the_next() -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+    alive: list[bool] = []
+
+    def network(window: torch.Tensor) -> torch.Tensor:
+        inside = window * 2  # What a layer made, when the next one found no room.
+        held.append(weakref.ref(inside))
+        if len(window) > 2:
+            raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
+        return window[:, None].expand(-1, 4, -1, -1).clone()
+
+    gpu = TorchEngine([network], "cpu")
+    gc.disable()  # Memory of a GPU cannot wait for it.
+    try:
+        engine = Ladder(gpu, lambda: Cpu(None, 1), 8, lambda: alive.extend(ref() is not None for ref in held))
+        assert_all_there(engine.run(0, ROWS))
+    finally:
+        gc.enable()
+    assert alive == [False, False, False]
+
+
 def test_calls_at_the_same_time_are_all_answered() -> None:
     engine, _ = ladder(Gpu(None, *[8] * 5, 0), 8, Cpu(None, 1))
     with ThreadPoolExecutor(2) as pool:
@@ -244,6 +300,19 @@ def test_a_gpu_that_does_its_work_is_kept(model: LoadedModel, with_gpu: Callable
         _, engine = warm.load(model.spec, PipelineConfig(), CancelToken())
         engine.run(0, ROWS)
     assert made == ["cuda"]
+
+
+def test_the_model_knows_of_a_gpu_that_failed(
+    model: LoadedModel, with_gpu: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_gpu()
+    monkeypatch.setattr(Gpu, "run", Failing.run)
+    monkeypatch.setattr(Cpu, "run", lambda _self, _member, window: window[:, None].expand(-1, 4, -1, -1))
+    warm = WarmModel()
+    _, engine = warm.load(model.spec, PipelineConfig(), CancelToken())
+    assert not warm.gpu_failed
+    assert_all_there(engine.run(0, ROWS))
+    assert warm.gpu_failed
 
 
 def test_exact_is_one_segment_at_a_time(model: LoadedModel, with_gpu: Callable[..., list[str]]) -> None:

@@ -10,7 +10,8 @@ import torch
 from pipeline.errors import MemoryExhausted
 from pipeline.separators.compiled.verify import agreement_db
 from pipeline.separators.engines import AGREEMENT_DB
-from pipeline.separators.torch_engine import TorchEngine
+from pipeline.separators.registry import give_memory_back
+from pipeline.separators.torch_engine import TorchEngine, _arithmetic
 from tests.networks import hdemucs, htdemucs, loaded, plain_htdemucs
 
 
@@ -56,6 +57,8 @@ def test_rows_know_nothing_of_one_another(network: type[torch.nn.Module]) -> Non
             "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
             torch.OutOfMemoryError,
         ),
+        ("GET was unable to find an engine to execute this computation", torch.OutOfMemoryError),
+        ("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate`", torch.OutOfMemoryError),
         ("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory", MemoryExhausted),
         ("CUDA error: an illegal memory access was encountered", RuntimeError),
     ],
@@ -67,6 +70,42 @@ def test_memory_that_ran_out_is_told_from_what_is_a_fault(said: str, raised: typ
     with pytest.raises(RuntimeError if raised is RuntimeError else raised) as caught:
         TorchEngine([fail], "cpu").run(0, torch.zeros(1, 2, 10))
     assert caught.type is raised
+
+
+def test_float32_on_a_gpu_is_all_of_it_whatever_the_environment_says() -> None:
+    products = torch.backends.cuda.matmul
+    products.allow_tf32 = True  # As TORCH_ALLOW_TF32_CUBLAS_OVERRIDE does, which NVIDIA's images set.
+    try:
+        with _arithmetic("cuda", "float32"):
+            assert not products.allow_tf32
+            assert not torch.backends.cudnn.allow_tf32
+            assert torch.backends.cudnn.deterministic
+        assert products.allow_tf32
+    finally:
+        products.allow_tf32 = False
+
+
+@pytest.mark.parametrize(("device", "given"), [("cuda", ["pages", "pinned"]), ("cpu", [])])
+def test_between_two_jobs_a_gpu_is_free_for_others(
+    device: str, given: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed: list[str] = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append("pages"))
+    monkeypatch.setattr(torch.accelerator, "empty_host_cache", lambda: freed.append("pinned"))
+    engine = TorchEngine([], "cpu")
+    engine.device = device
+    engine.rest()
+    assert freed == given
+
+
+def test_a_gpu_that_failed_hinders_nobody_from_giving_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", fail)
+    give_memory_back()
 
 
 def test_the_networks_of_the_model_stay_where_they_are() -> None:

@@ -21,7 +21,8 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=DATABASES)
+# The statements are plain; what is special about PostgreSQL, the suites of jobs and keys show.
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def stores(request: pytest.FixtureRequest, tables: Path, tmp_path: Path) -> Iterator[Stores]:
     if request.param == "sqlite":
         shutil.copytree(tables, tmp_path, dirs_exist_ok=True)

@@ -211,7 +211,6 @@ def test_no_log_line_holds_a_query_or_a_secret(
     assert not [one for one in ("geheim", stores.secrets().of("anna").text[6:]) if one in said]
 
 
-@pytest.mark.slow_on_postgresql
 def test_a_slow_receiver_holds_up_no_other(stores: Stores) -> None:
     release = threading.Event()
 
@@ -252,7 +251,6 @@ def test_a_stop_waits_for_the_answer_to_what_was_sent(stores: Stores) -> None:
     assert stores.delivery(job).status is DeliveryStatus.DELIVERED
 
 
-@pytest.mark.slow_on_postgresql
 def test_two_dispatchers_send_nothing_twice(stores: Stores) -> None:
     with Receiver() as receiver:
         for n in range(20):

@@ -239,7 +239,6 @@ def test_a_replay_of_something_old_is_not_old(stores: Stores) -> None:
     assert stores.at(100.0).backlog().oldest_s == pytest.approx(10)
 
 
-@pytest.mark.slow_on_postgresql
 def test_many_dispatchers_at_once_claim_nothing_twice(stores: Stores) -> None:
     jobs, owners = 40, 20
     everyone = [stores, *(replace(stores, engine=again(stores.engine)) for _ in range(3))]

@@ -1,0 +1,110 @@
+"""``python -m api report``: one command for each line of the maintenance calendar (docs/MAINTENANCE.md)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.audit import Audit
+from api.cli_backup import EXIT_BROKEN, holdings_of
+from api.cli_services import Services, open_services, told
+from api.keeping import reports
+from api.settings import MIB
+
+_AUDIT_S = 300
+
+Days = Annotated[int, typer.Option(min=1, help="How far back.")]
+
+app = typer.Typer(help="Report on the service, as JSON.", no_args_is_help=True)
+
+
+@app.command()
+def health(
+    backup_hours: Annotated[float, typer.Option(help="Age at which the last backup is too old.")] = 26.0,
+) -> None:
+    """Whether all is well; exits with 6 where it is not."""
+    with told(), open_services() as services:
+        audit = Audit(services.engine, services.secret)
+        found = reports.health(holdings_of(services), audit, _now(), backup_stale_s=backup_hours * 3600)
+    _print(found)
+    if not found["ok"]:
+        raise typer.Exit(EXIT_BROKEN)
+
+
+@app.command()
+def errors(days: Days = 1) -> None:
+    """Why jobs failed, and what was logged as an error."""
+    with told(), open_services() as services:
+        _print(reports.errors(holdings_of(services), _now(), days))
+
+
+@app.command()
+def disk(days: Days = 30) -> None:
+    """How full the disks are, with what, and when they will be full."""
+    with told(), open_services() as services:
+        settings = services.settings
+        kept = timedelta(days=settings.job_retention_days) if settings.job_retention_days else None
+        reserve = settings.disk_reserve_mb * MIB
+        _print(reports.disk(holdings_of(services), _now(), days, reserve=reserve, kept=kept))
+
+
+@app.command()
+def capacity(days: Days = 30) -> None:
+    """How much work there is, how long it waits, how many workers it needs."""
+    with told(), open_services() as services:
+        _print(reports.capacity(holdings_of(services), _now(), days, _workers(services)))
+
+
+@app.command()
+def cost(
+    days: Days = 30,
+    price: Annotated[float, typer.Option(min=0, help="Of 10^9 bytes and month.")] = 0.023,
+) -> None:
+    """What could be saved: idle workers, caches, audio that nobody has used for long."""
+    with told(), open_services() as services:
+        audit = Audit(services.engine, services.secret)
+        _print(reports.cost(holdings_of(services), audit, _now(), days, _workers(services), price))
+
+
+@app.command()
+def dependencies(
+    requirements: Annotated[Path, typer.Option(help="The pins to look at.")] = Path("requirements.txt"),
+) -> None:
+    """Which dependencies have known vulnerabilities, by pip-audit, which asks its database by the network."""
+    program = shutil.which("pip-audit")
+    if program is None:
+        typer.echo("error: pip-audit is not installed.", err=True)
+        typer.echo("       Install it beside the service: pipx install pip-audit.", err=True)
+        raise typer.Exit(1)
+    argv = [program, "--requirement", str(requirements), "--no-deps", "--disable-pip", "--format", "json"]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_AUDIT_S, check=False)
+        found = json.loads(done.stdout)["dependencies"]
+    except (ValueError, KeyError, subprocess.TimeoutExpired) as exc:
+        typer.echo(
+            "error: pip-audit could not ask its database: nothing is known of vulnerabilities.", err=True
+        )
+        typer.echo("       Run it where the network can be reached.", err=True)
+        raise typer.Exit(1) from exc
+    known = {one["name"]: [v["id"] for v in one["vulns"]] for one in found if one.get("vulns")}
+    _print({"packages": len(found), "vulnerable": known})
+    if known:
+        raise typer.Exit(EXIT_BROKEN)
+
+
+def _workers(services: Services) -> int:
+    return services.settings.workers
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _print(found: reports.Report) -> None:
+    typer.echo(json.dumps(found, indent=2))

@@ -1,0 +1,73 @@
+"""Everything about a subject, an owner or a job as one archive that they can take away (GDPR, article 20)."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from api.audit import Audit
+from api.jobs.model import Job
+from api.keeping.erasure import Selected
+from api.keeping.holdings import Holdings
+from pipeline.scratch import disk_errors, sync_folder
+
+_OURS = {"fence", "worker", "lease_until", "content_key", "input_path"}
+
+
+def export(holdings: Holdings, audit: Audit, selected: Selected, target: Path) -> int:
+    """Write all that is kept of a selection into a zip: records, recordings, results and audit entries.
+
+    Args:
+        holdings: what the service holds.
+        audit: the audit log.
+        selected: from `api.keeping.erasure.Eraser.select`.
+        target: the archive; it is there whole or not at all.
+
+    Returns:
+        How many files it holds.
+
+    Raises:
+        DiskFull: no space left.
+        OutputUnwritable: the operating system refuses.
+    """
+    ids = {job.id for job in selected.jobs}
+    entries = [asdict(entry) for entry in audit.entries() if entry.job_id in ids]
+    draft = target.with_name(f".{target.name}.partial")
+    with disk_errors("the archive"):
+        try:
+            with draft.open("xb") as file:
+                os.chmod(draft, 0o600)
+                with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                    archive.writestr("audit.json", _json(entries))
+                    for job in selected.jobs:
+                        _add(holdings, job, archive)
+                    count = len(archive.namelist())
+                file.flush()
+                os.fsync(file.fileno())
+            draft.rename(target)
+            sync_folder(target.parent)
+        finally:
+            draft.unlink(missing_ok=True)
+    return count
+
+
+def _add(holdings: Holdings, job: Job, archive: zipfile.ZipFile) -> None:
+    record = {name: value for name, value in asdict(job).items() if name not in _OURS}
+    archive.writestr(f"{job.id}/job.json", _json(record))
+    recording = holdings.folders.upload(job.id) / "input"
+    if recording.is_file():
+        # The user's name is a name and no path: a dot alone would be one.
+        name = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in job.filename)
+        archive.write(recording, f"{job.id}/recording/{name.strip('. ') or 'recording'}")
+    result = holdings.folders.result(job.id)
+    for path in sorted(result.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            archive.write(path, f"{job.id}/{path.relative_to(result).as_posix()}")
+
+
+def _json(said: Any) -> str:
+    return json.dumps(said, indent=2, default=str, ensure_ascii=False) + "\n"

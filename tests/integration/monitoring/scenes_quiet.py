@@ -1,0 +1,145 @@
+"""What happens to a service every day: no alert may fire."""
+
+from __future__ import annotations
+
+from tests.integration.monitoring.scenes import (
+    BACKUP,
+    CERTIFICATE,
+    DRAINING,
+    END,
+    FAILED,
+    FREE,
+    GIB,
+    IN_SEPARATE,
+    NOT_READY,
+    NOTHING,
+    OUR_FAULT,
+    REFUSED,
+    SEPARATES,
+    SITE,
+    SUCCEEDED,
+    THEIR_FAULT,
+    Scene,
+    rising,
+    steady,
+    until,
+)
+
+QUIET: list[Scene] = [
+    Scene("an idle service without a single job", 45, NOTHING),
+    Scene("an idle service that has just begun to be watched", 1, NOTHING),
+    Scene("a site that is not watched from outside", 60, NOTHING, {SITE: None, CERTIFICATE: None}),
+    Scene(
+        "a restart",
+        60,
+        NOTHING,
+        {
+            "process_start_time_seconds{}": until(30, 1000, 2800),
+            DRAINING: f"0+0x28 1 0+0{END}",
+            "up{}": f"1+0x29 0 1+0{END}",
+            "audio_workers{}": f"1+0x29 0 1+0{END}",
+        },
+    ),
+    Scene(
+        "a busy evening",
+        60,
+        NOTHING,
+        {
+            SUCCEEDED: rising(0.5),
+            "audio_jobs_in_progress{}": steady(1),
+            "audio_queue_depth{}": steady(20),
+            "audio_queue_oldest_seconds{}": steady(1700),
+            "audio_job_oldest_seconds{}": steady(90),
+            SEPARATES: steady(60),
+            "audio_cpu_seconds_total{}": rising(119.9),
+            "audio_workers_busy{}": steady(1),
+            "audio_memory_available_bytes{}": steady(1 * GIB),
+            'http_request_seconds_count{route="GET /jobs",status="200"}': rising(300),
+        },
+    ),
+    Scene(
+        "one failure of two jobs at night",
+        120,
+        NOTHING,
+        {
+            SUCCEEDED: until(100, 0, 1),
+            FAILED: until(110, 0, 1),
+            OUR_FAULT: until(110, 0, 1),
+            IN_SEPARATE: until(110, 0, 1),
+        },
+    ),
+    Scene(
+        "two failures of sixty jobs",
+        60,
+        NOTHING,
+        {
+            SUCCEEDED: rising(2),
+            FAILED: until(40, 0, 2),
+            OUR_FAULT: until(40, 0, 2),
+            IN_SEPARATE: until(40, 0, 2),
+        },
+    ),
+    Scene(
+        "a client that sends five files that are no audio",
+        60,
+        NOTHING,
+        {FAILED: until(50, 0, 5), THEIR_FAULT: until(50, 0, 5)},
+    ),
+    Scene(
+        "jobs that wait behind a job of twenty minutes in good order",
+        9,
+        NOTHING,
+        {
+            "audio_queue_oldest_seconds{}": rising(60),
+            "audio_jobs_in_progress{}": steady(1),
+            "audio_queue_depth{}": steady(1),
+            "audio_job_oldest_seconds{}": rising(60),
+            SEPARATES: f"0+0x2 0+60x3 0+60{END}",
+        },
+    ),
+    Scene(
+        "a job of just under ten minutes",
+        60,
+        NOTHING,
+        {
+            "audio_job_oldest_seconds{}": steady(599),
+            SEPARATES: steady(299),
+            "audio_jobs_in_progress{}": steady(1),
+        },
+    ),
+    Scene(
+        "disks and memory just within their bounds",
+        60,
+        NOTHING,
+        {FREE: steady(10.5 * GIB), "audio_memory_available_bytes{}": steady(0.85 * GIB)},
+    ),
+    Scene(
+        "memory that is short for a moment",
+        60,
+        NOTHING,
+        {"audio_memory_available_bytes{}": f"4e9+0x55 1e8+0x2 4e9+0{END}"},
+    ),
+    Scene("a backup of yesterday", 25 * 60, NOTHING, step=15),
+    Scene("a service of yesterday without a backup", 25 * 60, NOTHING, {BACKUP: None}, step=15),
+    Scene("a certificate that is renewed in time", 60, NOTHING, {CERTIFICATE: steady(20 * 86400)}),
+    Scene("a probe that fails once", 60, NOTHING, {SITE: f"1+0x58 0 1+0{END}"}),
+    Scene(
+        "two processes of which one is new",
+        60,
+        NOTHING,
+        {
+            'up{instance="b"}': f"_x50 1+0{END}",
+            'audio_processing_total{instance="b",status="succeeded"}': f"_x50 900+0{END}",
+        },
+    ),
+    Scene("probes that are told that it is not ready", 60, NOTHING, {NOT_READY: rising(12)}),
+    Scene(
+        "four requests of few that met an error",
+        60,
+        NOTHING,
+        {
+            'http_request_seconds_count{route="GET /jobs",status="200"}': rising(0.1),
+            REFUSED: f"0+0x55 4+0{END}",
+        },
+    ),
+]
