@@ -65,7 +65,6 @@ class Topology:
         places = [  # of the cluster, and of this machine
             (r"^/run/secrets/pipeline", self._folder / "secrets"),
             (r"^/data", shared),
-            (r"^/scratch", own),
             (r"^/tmp/logs", own / "logs"),
             (r"^10\.0\.0\.0/8$|^0\.0\.0\.0$", "127.0.0.1"),
         ]
