@@ -124,7 +124,8 @@ class Settings(BaseSettings):
     database_url: SecretStr = Field(
         default_factory=lambda data: SecretStr(f"sqlite:///{data['data_dir'] / 'pipeline.db'}")
     )
-    """SQLAlchemy's URL of the database; SQLite in DATA_DIR unless set."""
+    """SQLAlchemy's URL of the database; SQLite in DATA_DIR unless set. For several machines
+    postgresql://user:word@host/name?sslmode=verify-full, with libpq's parameters behind the question mark."""
 
     storage: str | None = Field(default=None, min_length=1)
     """Where recordings and results are kept for all machines: s3://bucket/prefix, or a folder on a volume

@@ -2,7 +2,7 @@
 
     python -m bench.distributed claims [--jobs 2000] [--clients 8]
     python -m bench.distributed throughput [--jobs 60] [--workers 2]
-    python -m bench.distributed chaos [--jobs 1000] [--workers 4] [--seed 1]
+    python -m bench.distributed chaos [--jobs 1000] [--workers 4] [--seed 1] [--every 10]
 
 `claims`: how many jobs a second are accepted, claimed, kept alive and ended by parallel clients, without any
 audio. `throughput`: tiny real jobs by an embedded service, and by Celery on as many processes. `chaos`: tiny
@@ -107,10 +107,10 @@ def throughput(jobs: int, workers: int) -> None:
                 print(f"celery       {jobs} jobs in {_pass(http, folder, jobs):.1f} s after the last came")
 
 
-def storm(jobs: int, workers: int, seed: int) -> None:
+def storm(jobs: int, workers: int, seed: int, every: int) -> None:
     """Let everything die while jobs run."""
     with tempfile.TemporaryDirectory() as name, chaos(Path(name), workers, seed) as made:
-        report = made.run(jobs, Path(name), 10)
+        report = made.run(jobs, Path(name), every)
     print(told(report))
     print("every job ended exactly once" if flawless(report, jobs) else "NOT every job ended exactly once")
 
@@ -123,11 +123,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--every", type=int, default=10, help="jobs from one blow to the next")
     given = parser.parse_args()
     chosen: dict[str, Callable[[], None]] = {
         "claims": lambda: claims(given.jobs or 2000, given.clients),
         "throughput": lambda: throughput(given.jobs or 60, given.workers or 2),
-        "chaos": lambda: storm(given.jobs or 1000, given.workers or 4, given.seed),
+        "chaos": lambda: storm(given.jobs or 1000, given.workers or 4, given.seed, given.every),
     }
     chosen[given.what]()
 

@@ -17,7 +17,7 @@ import httpx2 as httpx
 
 ROOT = Path(__file__).parent.parent
 KEY = "a-key-for-the-tests-only"
-_START_S = 180
+_START_S = 280
 
 
 def free_port() -> int:

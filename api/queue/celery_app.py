@@ -109,5 +109,7 @@ def _tls(url: str) -> dict[str, Any] | bool:
     reqs = asked.pop("ssl_cert_reqs", "required").lower().removeprefix("cert_")
     if reqs not in _REQS:
         raise SettingsInvalid("PIPELINE_BROKER_URL: ssl_cert_reqs is required, optional or none.")
-    paths = {name: asked[name] for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") if name in asked}
-    return {"ssl_cert_reqs": _REQS[reqs], **paths}
+    tls: dict[str, Any] = {"ssl_cert_reqs": _REQS[reqs]}
+    return tls | {
+        name: asked[name] for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") if name in asked
+    }

@@ -34,12 +34,11 @@ def serve_messages(app: Celery, supervisor: Supervisor, kinds: list[Kind]) -> No
         kinds: of jobs that this machine is told of.
     """
 
-    @app.task(name=LOOK)
     def look() -> str:
         """Have a process look for work; over when that process rests again."""
         return "looked" if supervisor.turn(_TURN_S) else "all at work"
 
-    del look
+    app.task(name=LOOK)(look)
     stopping = _Stopping(supervisor)
     setup_logging.connect(_leave_logging_alone, weak=False)
     worker_ready.connect(_say_ready, weak=False)
