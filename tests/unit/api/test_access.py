@@ -35,7 +35,9 @@ def test_every_other_route_refuses_who_has_no_key(guarded: Guarded, route: str) 
     response = ask(
         guarded.app,
         method,
-        path.format(job_id="j", name="n", number="0", delivery_id="d", upload_id="u", key_id="k"),
+        path.format(
+            job_id="j", name="n", number="0", delivery_id="d", upload_id="u", key_id="k", hold_id="h"
+        ),
     )
     assert response.status_code == 401
     assert method == "HEAD" or checked(response)["code"] == "unauthenticated"
@@ -47,7 +49,9 @@ def test_every_other_route_refuses_who_has_no_key(guarded: Guarded, route: str) 
 def test_every_other_route_refuses_a_key_without_its_scope(guarded: Guarded, route: str) -> None:
     method, _, path = route.partition(" ")
     key = guarded.new_key(*(scope for scope in Scope if scope != ROUTE_SCOPES[route].scope))
-    path = path.format(job_id="j", name="n", number="0", delivery_id="d", upload_id="u", key_id="k")
+    path = path.format(
+        job_id="j", name="n", number="0", delivery_id="d", upload_id="u", key_id="k", hold_id="h"
+    )
     response = ask(guarded.app, method, path, headers={"X-API-Key": key})
     assert response.status_code == 403
     assert method == "HEAD" or checked(response)["code"] == "forbidden"
