@@ -97,7 +97,7 @@ def test_alerts_are_silent_while_all_is_well_and_fire_when_things_break(evening:
     seed = 0
     while time.monotonic() - began < 90 * 60 / FASTER:
         song = write_wav(evening.songs / "song.wav", music(2.0, seed=seed))
-        assert ended(evening.http, submit(evening.http, song).json()["id"])["status"] == "succeeded"
+        assert ended(evening.http, submit(evening.http, song).json()["id"], 240)["status"] == "succeeded"
         assert evening.firing() == set()
         seed += 1
     assert seed > 5
@@ -131,7 +131,7 @@ def test_alerts_are_silent_while_all_is_well_and_fire_when_things_break(evening:
 
     fires(evening, "AudioWorkersDie", kill_workers)
     evening.http.post(f"/jobs/{job_id}/cancel")
-    ended(evening.http, job_id)
+    ended(evening.http, job_id, 240)
 
     # The disk fills up.
     ballast = evening.disk.fill()
