@@ -59,12 +59,12 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         http = stack.enter_context(service.client())
         for seed in range(JOBS):
             song = write_wav(folder / f"{seed}.wav", music(1.0, seed=seed))
-            assert ended(http, submit(http, song).json()["id"])["status"] == "succeeded"
+            assert ended(http, submit(http, song).json()["id"], 240)["status"] == "succeeded"
         broken = submit(http, write_wav(folder / "silence.wav", 0 * music(2.0))).json()["id"]
-        assert ended(http, broken)["status"] == "failed"
+        assert ended(http, broken, 240)["status"] == "failed"
         stopped = submit(http, write_wav(folder / "long.wav", music(90.0))).json()["id"]
         http.post(f"/jobs/{stopped}/cancel")
-        assert ended(http, stopped)["status"] == "cancelled"
+        assert ended(http, stopped, 240)["status"] == "cancelled"
         http.get("/nowhere")
         http.get("/jobs/%22%7d%0a%23%20HELP%20x%20y")
         yield Watched(service, prometheus)
