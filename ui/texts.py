@@ -185,6 +185,12 @@ DETAIL_NAMES: Final = {
     "input": "Recording",
     "software": "Software",
 }
+SIMILAR: Final = "Like this"
+SIMILAR_SAME: Final = "The same recording"
+SIMILAR_ALIKE: Final = "{percent} % alike"
+LYRICS: Final = "Lyrics"
+LYRICS_HINT: Final = "Heard by a network for speech ({model}): singing is often misheard."
+LYRICS_NONE: Final = "No words were understood."
 NOTES: Final = "Notes"
 NOTES_COUNT: Final = {"one": "1 note", "many": "{count} notes"}
 NOTES_RANGE: Final = ", {lowest} to {highest}"

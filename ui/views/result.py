@@ -15,6 +15,7 @@ from pipeline.annotations import (
     Failed,
     Key,
     LoudnessValues,
+    Lyrics,
     Notes,
     SignalQuality,
     StemNotes,
@@ -24,7 +25,7 @@ from pipeline.manifest import Artifact, Manifest
 from ui import labels, markup, texts, wording
 from ui.components.downloads.downloads import File, downloads
 from ui.connection import Connection, Failure, words
-from ui.views import charts, listen
+from ui.views import charts, listen, similar
 
 _OTHERS: Final = 2
 """Other readings of a property that are shown beside the first."""
@@ -58,9 +59,11 @@ def show(connection: Connection, job: JobBody) -> None:
         _spectrogram(connection, manifest, job.id)
     charts.show(manifest)
     _notes(analysis.notes)
+    _lyrics(analysis.lyrics)
     if job.status == "succeeded":
         markup.heading(texts.DOWNLOADS)
         _downloads(connection, job, manifest)
+    similar.show(connection, job.id)
     if manifest.warnings:
         markup.heading(texts.WARNINGS)
         for warning in manifest.warnings:
@@ -143,6 +146,20 @@ def _notes(found: Notes | Failed | None) -> None:
         return
     markup.heading(texts.NOTES)
     markup.facts([(wording.stem_name(name), _played(stem)) for name, stem in found.stems.items()])
+
+
+def _lyrics(found: Lyrics | Failed | None) -> None:
+    if found is None:
+        return
+    if isinstance(found, Failed):
+        markup.heading(texts.LYRICS)
+        markup.notice(texts.ESTIMATE_FAILED, [found.error.message])
+        return
+    markup.heading(texts.LYRICS, texts.LYRICS_HINT.format(model=found.model) if found.model else "")
+    if not found.lines:
+        markup.aside(texts.LYRICS_NONE)
+        return
+    markup.facts([(wording.clock(line.start_s), line.text) for line in found.lines])
 
 
 def _played(stem: StemNotes) -> str:

@@ -141,6 +141,19 @@ def test_a_finished_job_shows_what_was_found_and_after_expiry_still_does(busy: P
     assert texts.DOWNLOADS not in expired
 
 
+def test_a_finished_job_leads_to_others_that_sound_like_it(busy: Place, visit: Open) -> None:
+    first = busy.submitted(name=HOSTILE, model="hpss", estimators="sound")
+    with closing(busy.service.client()) as http:
+        assert ended(http, first)["status"] == "succeeded"
+        again = busy.submitted(name="again.wav", model="hpss", estimators="sound,spectrum")
+        assert ended(http, again)["status"] == "succeeded"
+    alike = said(visit(busy.service, "job", job=again))
+    assert texts.SIMILAR in alike
+    # Two seconds are too short to be sure that it is the same.
+    assert texts.SIMILAR_ALIKE.partition("}")[2] in alike
+    assert "![x](http" in alike and "<b>" not in alike
+
+
 def test_a_job_without_analysis_says_so(busy: Place, visit: Open) -> None:
     job_id = busy.submitted(name="bare.wav", estimators="none")
     with closing(busy.service.client()) as http:
