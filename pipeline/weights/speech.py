@@ -55,7 +55,7 @@ class SpeechModel:
 
 _MIT: Final = Licence(
     name="MIT",
-    url="https://github.com/openai/whisper/blob/main/LICENSE",
+    url="https://huggingface.co/Systran/faster-whisper-small",
     commercial_use=True,
     note="Whisper's code and weights are under the MIT licence, and so is their conversion.",
 )
