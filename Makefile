@@ -9,7 +9,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 # Handed on through the environment, so that a song's name may hold blanks, quotes and dollars.
 export DEMO_FILE := $(value FILE)
 
-.PHONY: help setup demo run test test-all test-containers check lint types imports format docs bench bench-gpu lock clean venv
+.PHONY: help setup demo run test test-long test-all test-containers check lint types imports format docs bench bench-gpu lock clean venv
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -24,9 +24,13 @@ demo: setup ## Separate and analyse FILE=song.mp3, or a short song that comes al
 run: setup ## Serve the API on port 8000 and the browser interface on 8501 (settings: docs/settings.md)
 	@exec bash scripts/run.sh
 
-test: ## Run the tests, without those marked slow (ARGS="-k weights" narrows them)
+test: ## Run the tests, without those marked slow or long (ARGS="-k weights" narrows them)
 	@bash scripts/setup.sh weights lyrics tests
-	@$(ONE_THREAD) $(PY) -m pytest -m "not slow and not containers" $(SIDE_BY_SIDE) $(ARGS)
+	@$(ONE_THREAD) $(PY) -m pytest -m "not slow and not long and not containers" $(SIDE_BY_SIDE) $(ARGS)
+
+test-long: ## Run those that kill, stop and damage a service again and again (CI runs them, too)
+	@bash scripts/setup.sh weights lyrics tests
+	@$(ONE_THREAD) $(PY) -m pytest -m "long and not slow" $(SIDE_BY_SIDE) $(ARGS)
 
 test-all: ## Run every test but those of containers
 	@bash scripts/setup.sh weights lyrics tests

@@ -139,6 +139,7 @@ def assert_intact(folder: Path) -> None:
 # Many processes
 
 
+@pytest.mark.long
 def test_four_processes_claim_two_thousand_jobs_each_of_them_once(tmp_path: Path) -> None:
     made(tmp_path)
     with opened(tmp_path) as store:

@@ -56,6 +56,7 @@ def lose(service: Service) -> None:
     service.folder.mkdir()
 
 
+@pytest.mark.long
 def test_after_a_complete_loss_everything_comes_back_and_jobs_go_on(service: Service, tmp_path: Path) -> None:
     with service.client() as http:
         done = submit(http, song(tmp_path, "a.wav", 1.0), estimators="none").json()["id"]

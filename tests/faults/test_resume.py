@@ -130,6 +130,7 @@ def test_a_tiny_network_that_is_killed_twice_gives_the_same_bytes(
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["job"]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_real_network_that_is_killed_gives_the_same_bytes(
     weights_dir: Path, song_mix: FloatArray, tmp_path: Path

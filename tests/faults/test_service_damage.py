@@ -125,6 +125,7 @@ def test_a_folder_that_goes_and_comes_back_costs_no_job(
     assert http.get(f"/jobs/{before}/manifest").status_code == 200
 
 
+@pytest.mark.long
 def test_jobs_wait_for_the_disk_of_the_results(tmp_path: Path) -> None:
     with Service(tmp_path) as service, service.client() as http:
         running = submit(http, song(tmp_path, 1, 30.0), estimators="none").json()["id"]
@@ -171,6 +172,7 @@ def damage(path: Path, table: str | None) -> None:
             file.write(rng.randbytes(4096))
 
 
+@pytest.mark.long
 def test_a_damaged_database_stops_the_start_and_a_backup_heals_it(tmp_path: Path) -> None:
     service = Service(tmp_path)
     with service, service.client() as http:
@@ -187,6 +189,7 @@ def test_a_damaged_database_stops_the_start_and_a_backup_heals_it(tmp_path: Path
         assert_done_once(http, tmp_path, [job_id])
 
 
+@pytest.mark.long
 def test_a_database_that_is_damaged_while_it_is_used_is_said(tmp_path: Path) -> None:
     with Service(tmp_path) as service, service.client() as http:
         job_id = finished(http, song(tmp_path, 1))
@@ -198,6 +201,7 @@ def test_a_database_that_is_damaged_while_it_is_used_is_said(tmp_path: Path) -> 
         assert (tmp_path / "outputs" / job_id / "manifest.json").read_bytes() == manifest
 
 
+@pytest.mark.long
 def test_a_database_that_is_removed_while_it_is_used_takes_no_job_with_it(tmp_path: Path) -> None:
     """What is accepted into a file without a name would be gone with the process."""
     with Service(tmp_path) as service, service.client() as http:
@@ -215,6 +219,7 @@ def test_a_database_that_is_removed_while_it_is_used_takes_no_job_with_it(tmp_pa
         assert_done_once(http, tmp_path, [job_id, finished(http, song(tmp_path, 2))])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "cut", [pytest.param(0, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.slow), 5000]
 )

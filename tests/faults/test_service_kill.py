@@ -113,6 +113,7 @@ def kill_again_and_again(tmp_path: Path, instants: list[str], at_random: int, se
     assert [path for path in data.rglob("*") if path.suffix in {".tmp", ".new", ".partial"}] == []
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_every_job_survives_kills_of_everything_at_the_borders_of_every_stage(tmp_path: Path) -> None:
     instants = [

@@ -18,6 +18,7 @@ def accepted(http: object, folder: Path, seconds: float = 40.0, seed: int = 0) -
     return str(submit(http, path, estimators="none").json()["id"])  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_a_worker_that_is_stopped_loses_its_job_and_writes_nothing_when_it_wakes(tmp_path: Path) -> None:
     with Service(tmp_path, (), PIPELINE_WORKERS="2") as service, service.client() as http:
         job_id = accepted(http, tmp_path)
@@ -31,6 +32,7 @@ def test_a_worker_that_is_stopped_loses_its_job_and_writes_nothing_when_it_wakes
         assert job["attempt"] == 2
 
 
+@pytest.mark.long
 def test_an_api_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     with Service(tmp_path) as service, service.client() as http:
         assert service.process is not None
@@ -43,6 +45,7 @@ def test_an_api_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
         assert_done_once(http, tmp_path, [job_id])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "signals",
     [

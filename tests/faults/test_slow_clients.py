@@ -97,6 +97,7 @@ def test_an_upload_that_is_slow_but_does_not_stall_comes_in(service: Service, tm
         assert client.recv(12) == b"HTTP/1.1 202"
 
 
+@pytest.mark.long
 def test_slow_readers_hold_up_nobody(service: Service, archive: str) -> None:
     """More of them than there are threads for requests, each in the middle of an answer."""
     with contextlib.ExitStack() as stack:
@@ -122,6 +123,7 @@ def test_listeners_hold_up_nobody(service: Service, tmp_path: Path) -> None:
         http.post(f"/jobs/{job_id}/cancel")
 
 
+@pytest.mark.long
 def test_who_only_connects_makes_room_for_who_asks(tmp_path: Path) -> None:
     """Of a service that may open few files: half of them are for connections."""
     few = ["prlimit", "--nofile=256:256"]

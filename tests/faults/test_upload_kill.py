@@ -57,6 +57,7 @@ def test_an_upload_goes_on_after_a_kill_in_the_middle_of_a_piece(tmp_path: Path)
     assert data(tmp_path, plain).read_bytes() == data(tmp_path, summed).read_bytes() == SONG
 
 
+@pytest.mark.long
 def test_our_client_goes_on_when_the_service_comes_back(tmp_path: Path) -> None:
     song = tmp_path / "song.wav"
     song.write_bytes(SONG * 16)

@@ -201,6 +201,7 @@ def kill_at_random(
     assert_all_done(store, folders, jobs)
 
 
+@pytest.mark.long
 def test_kills_at_random_instants_lose_no_job(
     start: Start, store: SqlJobStore, folders: Folders, tmp_path: Path
 ) -> None:
@@ -228,6 +229,7 @@ INSTANTS = [
 ]
 
 
+@pytest.mark.long
 def test_kills_at_the_borders_of_every_stage_lose_no_job(
     start: Start, store: SqlJobStore, folders: Folders, tmp_path: Path
 ) -> None:

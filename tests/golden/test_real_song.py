@@ -110,7 +110,8 @@ def test_the_manifest_says_what_was_done(job: tuple[Path, Manifest], song: Path)
 
 def test_every_estimator_answers_for_a_real_song(job: tuple[Path, Manifest]) -> None:
     analysis = job[1].analysis
-    for name in type(analysis).model_fields:
+    assert analysis.lyrics is None, "they are asked for by name alone"
+    for name in type(analysis).model_fields.keys() - {"lyrics"}:
         assert getattr(analysis, name) is not None, name
         assert getattr(analysis, name).status == "ok", getattr(analysis, name)
     assert set(analysis.activity.stems) == set(FLOORS_DB)
