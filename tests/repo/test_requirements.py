@@ -54,8 +54,6 @@ DISTRIBUTIONS = {"dotenv": "python-dotenv", "faster_whisper": "faster-whisper"}
 NOT_IMPORTED = {
     "authlib",  # Streamlit imports it, for visitors of an organisation
     "psycopg",  # SQLAlchemy imports it, for DATABASE_URL=postgresql+psycopg://…
-    "apprise",
-    "cryptography",
 }
 
 
