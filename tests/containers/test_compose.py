@@ -123,8 +123,8 @@ def test_the_api_believes_nginx_about_addresses_and_nobody_else(
     installed: Compose, outside: httpx.Client
 ) -> None:
     forged = {"X-Forwarded-For": "203.0.113.9", "X-API-Key": "wrong"}
-    assert outside.get("/api/jobs", headers=forged).status_code == 401
-    assert httpx.get(f"http://127.0.0.1:{installed.api}/jobs", headers=forged).status_code == 401
+    assert outside.get("/api/jobs", headers=forged).status_code == 403
+    assert httpx.get(f"http://127.0.0.1:{installed.api}/jobs", headers=forged).status_code == 403
     said = installed.engine.podman("logs", "audio-pipeline-api")
     assert "203.0.113.9" not in said
     assert '"10.213.77.250"' not in said  # nginx said whose request it was
@@ -146,12 +146,12 @@ def test_limits_restarts_and_the_rotation_of_logs_are_in_force(installed: Compos
 
 
 def test_what_was_made_outlives_the_containers(installed: Compose, outside: httpx.Client) -> None:
-    before = outside.get("/api/jobs").json()["items"]
+    before = [job["id"] for job in outside.get("/api/jobs").json()["jobs"]]
     assert before
     installed.shell("docker compose down --timeout=60")
     installed.shell("docker compose up -d")
     wait_until_ready(outside)
-    assert outside.get("/api/jobs").json()["items"] == before
+    assert [job["id"] for job in outside.get("/api/jobs").json()["jobs"]] == before
 
 
 @pytest.mark.parametrize("section", ["Every day", "The image"])
@@ -164,7 +164,7 @@ def test_redis_and_postgres_start_and_ask_for_passwords(installed: Compose) -> N
     installed.shell("docker compose --profile scale up -d redis postgres")
     for service in ("redis", "postgres"):
         deadline = time.monotonic() + 120
-        while inspected(installed, service)["State"]["Healthcheck"]["Status"] != "healthy":
+        while inspected(installed, service)["State"]["Health"]["Status"] != "healthy":
             assert time.monotonic() < deadline, installed.shell(f"docker compose logs {service}")
             time.sleep(0.5)
     refused = installed.engine.podman("exec", installed.container("redis"), "redis-cli", "ping")
