@@ -50,6 +50,31 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def write_durably(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Replace a small file: whole or not at all, also in a power cut.
+
+    Args:
+        path: of the file.
+        content: all of it.
+        private: whether nobody but its owner may read it.
+
+    Raises:
+        OSError: the operating system refuses.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("wb") as file:
+            if private:
+                os.fchmod(file.fileno(), 0o600)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
 class ScratchWriter:
     """Writes blocks of samples to a file that `audio` then maps back.
 

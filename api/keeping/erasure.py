@@ -33,7 +33,7 @@ from api.keeping.holds import Holds
 from api.keeping.scratch import remove_strays
 from api.keeping.signatures import Signer
 from api.keeping.snapshot import truncate_log
-from api.keeping.status import write_durably, write_status
+from api.keeping.status import write_private, write_status
 from api.keeping.tombstones import Selection, Tombstone, put, stub_of
 from api.security.secret import ServerSecret
 from api.uploads.store import Uploads
@@ -152,7 +152,7 @@ class Eraser:
                 "audit": last,
             }
         )
-        write_durably(self.receipts / f"{receipt_id}.json", json.dumps(receipt, indent=1).encode() + b"\n")
+        write_private(self.receipts / f"{receipt_id}.json", json.dumps(receipt, indent=1).encode() + b"\n")
         return receipt
 
     @property

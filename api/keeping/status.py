@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.scratch import disk_errors, sync_folder
+from pipeline.scratch import disk_errors, write_durably
 
 
 def write_status(path: Path, said: Mapping[str, Any]) -> None:
@@ -18,26 +17,16 @@ def write_status(path: Path, said: Mapping[str, Any]) -> None:
         DiskFull: no space left.
         OutputUnwritable: the operating system refuses.
     """
-    write_durably(path, json.dumps(said, indent=1).encode() + b"\n")
+    write_private(path, json.dumps(said, indent=1).encode() + b"\n")
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Replace a file, durably.
+def write_private(path: Path, data: bytes) -> None:
+    """Replace a file, durably, that its owner alone may read; its folder is made where there is none.
 
     Raises:
         DiskFull: no space left.
         OutputUnwritable: the operating system refuses.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_errors(f"the file {path.name!r}"):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            with draft.open("wb") as file:
-                os.chmod(draft, 0o600)
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.rename(path)
-        finally:
-            draft.unlink(missing_ok=True)
-        sync_folder(path.parent)
+        write_durably(path, data, private=True)

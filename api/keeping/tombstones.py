@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from api.keeping.status import write_durably
+from api.keeping.status import write_private
 from pipeline.errors import ManifestInvalid
 from pipeline.manifest import read_manifest
 
@@ -76,7 +76,7 @@ def put(folder: Path, tombstone: Tombstone) -> None:
     before = _read(path)
     if before is not None and before.stub is not None and tombstone.stub is None:
         tombstone = tombstone.model_copy(update={"stub": before.stub})
-    write_durably(path, tombstone.model_dump_json(indent=1).encode() + b"\n")
+    write_private(path, tombstone.model_dump_json(indent=1).encode() + b"\n")
 
 
 def standing(folders: Iterable[Path]) -> dict[str, Tombstone]:

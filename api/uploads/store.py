@@ -27,9 +27,9 @@ from typing import Final
 from api.errors import Gone, QuotaExceeded, UploadBusy, UploadUnfinished, UploadUnknown
 from api.jobs.folders import incoming
 from api.uploads.model import Taken, Upload
-from api.uploads.writer import DATA, Writer, offset_of, unknown, write_durably
+from api.uploads.writer import DATA, Writer, offset_of, unknown
 from pipeline.locked_folder import LockedFolder
-from pipeline.scratch import disk_errors, sync_folder
+from pipeline.scratch import disk_errors, sync_folder, write_durably
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ABOUT: Final = "upload.json"

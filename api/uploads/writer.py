@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from api.errors import ChecksumMismatch, PayloadTooLarge, UploadBusy, UploadUnknown
-from pipeline.scratch import disk_errors, sync_folder
+from pipeline.scratch import disk_errors, sync_folder, write_durably
 
 DATA: Final = "data"
 """The file that holds what has come in."""
@@ -153,21 +153,6 @@ class Writer:
         with suppress(FileNotFoundError):
             (self._folder / VERIFIED).unlink()
             sync_folder(self._folder)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a small file: whole or not at all, also in a power cut.
-
-    Raises:
-        OSError: the operating system refuses.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
-    sync_folder(path.parent)
 
 
 def _lock(path: Path) -> int:
