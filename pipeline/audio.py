@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,11 +77,12 @@ class Audio:
         lo, hi = max(start, 0), min(stop, self.length)
         if lo < hi:
             out[:, lo - start : hi - start] = self.samples[:, lo:hi]
-            self._release()
+            release(self.samples)
         return out
 
-    def _release(self) -> None:
-        """Give the pages of a map back: what was read stays in the system's cache, not in our memory."""
-        mapped = getattr(self.samples, "_mmap", None)
-        if mapped is not None:
-            mapped.madvise(mmap.MADV_DONTNEED)
+
+def release(array: npt.NDArray[Any]) -> None:
+    """Give the pages of a map back: what was read or written stays in the system's cache, not in ours."""
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None:
+        mapped.madvise(mmap.MADV_DONTNEED)

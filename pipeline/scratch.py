@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.audio import Audio, FloatArray
 from pipeline.errors import DiskFull, OutputUnwritable
@@ -73,6 +77,30 @@ def write_durably(path: Path, content: bytes, *, private: bool = False) -> None:
     finally:
         draft.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def scratch_array(folder: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[Any]:
+    """Make an array of zeros that lies on disk: for what grows with a recording's length.
+
+    `pipeline.audio.release` keeps it out of memory while it is walked through. The file has no name any more
+    once this returns, so that it goes with the array.
+
+    Args:
+        folder: on the disk that is to hold it.
+        shape: of the array.
+        dtype: of its elements.
+
+    Raises:
+        DiskFull: no space left.
+        OutputUnwritable: the folder cannot be written.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size == 0:  # An empty file cannot be mapped.
+        return np.zeros(shape, dtype)
+    with disk_errors("a temporary file"), tempfile.TemporaryFile(dir=folder) as file:
+        # All of it now: where a map meets a full disk, the process is killed.
+        os.posix_fallocate(file.fileno(), 0, size)
+        return np.memmap(file, dtype=dtype, mode="r+", shape=shape)
 
 
 class ScratchWriter:

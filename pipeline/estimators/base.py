@@ -29,7 +29,7 @@ class Recording:
     Args:
         mix: the recording.
         stems: the separated parts by name; empty when nothing was separated.
-        scratch: folder for the views; whoever calls removes it.
+        scratch: folder for the views and for arrays as long as the recording; whoever calls removes it.
         weights: where weights lie that no package carries.
     """
 
@@ -43,7 +43,7 @@ class Recording:
         self.mix = mix
         self.stems = stems
         self.weights = weights
-        self._scratch = scratch
+        self.scratch = scratch
         self._mono: dict[str, Audio] = {}
         self._lock = threading.Lock()
 
@@ -64,7 +64,7 @@ class Recording:
         with self._lock:  # Whoever else wants it meanwhile would make the same.
             if key not in self._mono:
                 parts = [self.mix] if source == "mix" else [self.stems[name] for name in source.split("+")]
-                with ScratchWriter(self._scratch / f"mono-{key}.f32", 1) as writer:
+                with ScratchWriter(self.scratch / f"mono-{key}.f32", 1) as writer:
                     for block in _mono(parts, sample_rate):
                         writer.write(block)
                     self._mono[key] = writer.audio(sample_rate)
@@ -95,6 +95,7 @@ class _WatchedRecording(Recording):
         self.mix = self._watched_audio(whole.mix)
         self.stems = {name: self._watched_audio(stem) for name, stem in whole.stems.items()}
         self.weights = whole.weights
+        self.scratch = whole.scratch
 
     def mono(self, source: str, sample_rate: int = ANALYSIS_RATE) -> Audio:
         self._check()

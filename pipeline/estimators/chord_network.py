@@ -74,7 +74,7 @@ def available() -> bool:
     return _network() is not None
 
 
-def evidence(audio: Audio, edges_s: FloatCurve, tuning_cents: float) -> FloatCurve:
+def evidence(audio: Audio, edges_s: FloatCurve, tuning_cents: float) -> FloatArray:
     """Log-probability of every chord, summed over the frames of each step.
 
     Args:
@@ -83,14 +83,14 @@ def evidence(audio: Audio, edges_s: FloatCurve, tuning_cents: float) -> FloatCur
         tuning_cents: deviation from A4 = 440 Hz.
 
     Returns:
-        float64 (steps, chords) in the order of `chord_templates.labels`.
+        float32 (steps, chords) in the order of `chord_templates.labels`.
     """
     steps = len(edges_s) - 1
-    total = np.zeros((steps, 1 + 12 * len(QUALITIES)))
+    total = np.zeros((steps, 1 + 12 * len(QUALITIES)), dtype=np.float32)
     for first, segment in _segments(audio, tuning_cents):
         times = (first + np.arange(len(segment))) * HOP / ANALYSIS_RATE
         owner = np.clip(np.searchsorted(edges_s, times, side="right") - 1, 0, steps - 1)
-        np.add.at(total, owner, segment)
+        np.add.at(total, owner, segment.astype(np.float32))
     return total
 
 

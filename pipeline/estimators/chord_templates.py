@@ -46,6 +46,8 @@ SCALES: Final = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10
 FOREIGN_TONE_COST = 0.35
 """For each tone of a chord that is not in the key."""
 
+_STEPS_PER_BLOCK: Final = 4096
+
 FloatCurve = npt.NDArray[np.float64]
 
 
@@ -62,7 +64,7 @@ def tones(label: str) -> frozenset[int]:
     return frozenset((ROOTS.index(root) + interval) % 12 for interval in QUALITIES[quality][0])
 
 
-def evidence(melody: FloatArray, bass: FloatArray, tonic: str | None, mode: str | None) -> FloatCurve:
+def evidence(melody: FloatArray, bass: FloatArray, tonic: str | None, mode: str | None) -> FloatArray:
     """Log-likelihood of every chord at every step.
 
     Pitch classes are taken for draws from the chord's distribution, the bass for draws from one that
@@ -75,12 +77,16 @@ def evidence(melody: FloatArray, bass: FloatArray, tonic: str | None, mode: str 
         mode: of the key.
 
     Returns:
-        float64 (steps, chords) in the order of `labels`; zero where nothing sounds.
+        float32 (steps, chords) in the order of `labels`; zero where nothing sounds.
     """
-    upper, lower = _distributions()
-    fits = MELODY_WEIGHT * _shares(fold(melody**MELODY_POWER, MELODY)) @ np.log(upper).T
-    fits += BASS_WEIGHT * _shares(fold(bass**BASS_POWER, BASS)) @ np.log(lower).T
-    return np.asarray(fits - _costs(tonic, mode))
+    upper, lower = (np.log(shares).T for shares in _distributions())
+    costs = _costs(tonic, mode)
+    fits = np.empty((len(melody), len(costs)), dtype=np.float32)
+    for start in range(0, len(melody), _STEPS_PER_BLOCK):
+        here = slice(start, start + _STEPS_PER_BLOCK)
+        above, below = fold(melody[here] ** MELODY_POWER, MELODY), fold(bass[here] ** BASS_POWER, BASS)
+        fits[here] = MELODY_WEIGHT * _shares(above) @ upper + BASS_WEIGHT * _shares(below) @ lower - costs
+    return fits
 
 
 def bass_classes(bass: FloatArray) -> FloatCurve:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.annotations import Annotation, Chords, ChordSegment, Key
+from pipeline.audio import FloatArray
 from pipeline.estimators import chord_network
 from pipeline.estimators.base import Recording
 from pipeline.estimators.chart import chart
@@ -78,8 +79,9 @@ class ChordsEstimator:
             fits = evidence(melody, bass, tonic, mode)
             if chord_network.available():
                 heard = chord_network.evidence(recording.mono(source), grid.edges_s, tuning)
-                fits += NETWORK_WEIGHT * heard
-            fits[:, 1:] -= _IMPOSSIBLE * _silent(level)[:, None]
+                heard *= NETWORK_WEIGHT
+                fits += heard
+            fits[_silent(level), 1:] -= _IMPOSSIBLE
             path = best_path(fits, np.array(CHANGE_COST)[grid.rank])
             sure = _certainty(fits, path) * min(duration_s / ENOUGH_S, 1.0)
             segments = _segments(grid, path, sure, bass_classes(bass), duration_s)
@@ -98,12 +100,15 @@ def _silent(level: FloatCurve) -> npt.NDArray[np.bool_]:
     return np.asarray(level <= loud * 10 ** (SILENT_DB / 20))
 
 
-def _certainty(fits: FloatCurve, path: npt.NDArray[np.intp]) -> FloatCurve:
+def _certainty(fits: FloatArray, path: npt.NDArray[np.intp]) -> FloatCurve:
     """Probability of the chosen chord's root and third at each step, by that step alone: float64 (steps,)."""
-    weight = np.exp(fits - fits.max(axis=1, keepdims=True))
-    weight /= weight.sum(axis=1, keepdims=True)
     family = _families()
-    return np.asarray([weight[step, family == family[state]].sum() for step, state in enumerate(path)])
+    related = family[:, None] == family
+    sure = np.empty(len(path))
+    for step, (fit, state) in enumerate(zip(fits, path, strict=True)):
+        weight = np.exp(fit - fit.max(), dtype=np.float64)
+        sure[step] = weight[related[state]].sum() / weight.sum()
+    return sure
 
 
 def _families() -> npt.NDArray[np.intp]:

@@ -18,7 +18,7 @@ _BODY_HZ, _BODY_WINDOW = (100.0, 2000.0), 4096
 _BASS_HZ, _BASS_WINDOW = (40.0, 260.0), 8192
 """Tones of the chords, and the line below them, whose semitones need the longer window."""
 
-_FRAMES_PER_BLOCK = 1000
+_FRAMES_PER_BLOCK = 256
 _ATTACK_S = 0.05
 """Left out after a beat: the attack of a tone has no pitch yet."""
 _A4_MIDI, _A4_HZ = 69, 440.0

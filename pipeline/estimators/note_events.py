@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.estimators.transcription import PITCHES, Byte, Heard
+from pipeline.audio import release
+from pipeline.estimators.transcription import Byte, Heard
+from pipeline.scratch import scratch_array
 
 _ONSET: Final = 153
 """0.6 in bytes: on the development set the notes of separated stems are found best from here on."""
@@ -24,6 +28,8 @@ _PARTIALS: Final = (12, 19, 24, 28, 31, 34, 36)
 _TOGETHER_S: Final = 0.035
 _LESS_SURE: Final = 0.9
 _FIRST_STEP: Final = 256
+_BLOCK_FRAMES: Final = 4096
+"""Held in memory at a time: three quarters of a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +49,45 @@ class Event:
     probability: float
 
 
-def find_notes(heard: Heard) -> list[Event]:
+def find_notes(heard: Heard, scratch: Path) -> list[Event]:
     """Find all notes, however many sound at once.
 
     A note starts where a beginning is sure enough and lasts until the key has not been heard for a while.
     Latest first, so that a key that is struck again ends the note before it.
 
+    Args:
+        heard: of `transcribe`.
+        scratch: folder for what grows with the recording.
+
     Returns:
         Notes in order of time.
+
+    Raises:
+        DiskFull: no space left.
     """
     frames = len(heard.notes)
     gap = max(round(_GAP_S / heard.frame_s), 2)
     shortest = max(round(_SHORTEST_S / heard.frame_s), 2)
-    rest = heard.notes.copy()
+    rest = scratch_array(scratch, heard.notes.shape, np.uint8)
+    for first in range(0, frames, _BLOCK_FRAMES):
+        rest[first : first + _BLOCK_FRAMES] = heard.notes[first : first + _BLOCK_FRAMES]
+        _release(rest, heard)
     events = []
-    for start, key in _beginnings(heard):
-        stop = _stop(rest[:, key], start + 1, gap)
-        if stop - start < shortest or start >= frames - 1:
-            continue
-        # The same sound must not make notes on the neighbouring keys as well.
-        rest[start:stop, max(key - 1, 0) : key + 2] = 0
-        events.append(Event(start, stop, key, float(heard.notes[start:stop, key].mean()) / 255))
+    for block in _beginnings(heard):
+        for start, key in block:
+            stop = _stop(rest[:, key], start + 1, gap)
+            if stop - start < shortest or start >= frames - 1:
+                continue
+            # The same sound must not make notes on the neighbouring keys as well.
+            rest[start:stop, max(key - 1, 0) : key + 2] = 0
+            events.append(Event(start, stop, key, float(heard.notes[start:stop, key].mean()) / 255))
+        _release(rest, heard)
     return sorted(events, key=lambda event: (event.start, event.key))
+
+
+def _release(rest: Byte, heard: Heard) -> None:
+    for array in (rest, heard.notes, heard.onsets):
+        release(array)
 
 
 def without_overtones(events: list[Event], frame_s: float) -> list[Event]:
@@ -111,28 +134,41 @@ def single_voice(events: list[Event], frames: int) -> list[Event]:
     ]
 
 
-def _beginnings(heard: Heard) -> list[tuple[int, int]]:
-    """Frames and keys at which notes begin, latest first.
+def _beginnings(heard: Heard) -> Iterator[list[tuple[int, int]]]:
+    """Frames and keys at which notes begin, latest first, in stretches of time.
 
     Besides those that the network tells of, where a key becomes surer within two frames: a soft attack.
     """
-    strongest = int(heard.onsets.max(initial=0))
-    steepest = max((int(_rise(heard.notes[:, key]).max(initial=0)) for key in range(PITCHES)), default=0)
-    found = []
-    for key in range(PITCHES):
-        rise = _rise(heard.notes[:, key]).astype(np.float32) * (strongest / max(steepest, 1))
-        curve = np.maximum(heard.onsets[:, key], rise)
-        before, after = np.append(0, curve[:-1]), np.append(curve[1:], 0)
-        peaks = np.flatnonzero((curve > before) & (curve >= after) & (curve >= _ONSET))
-        found += [(frame, key) for frame in peaks.tolist()]
-    return sorted(found, reverse=True)
+    firsts = range(0, len(heard.notes), _BLOCK_FRAMES)
+    strongest, steepest = 0, 0
+    for first in firsts:
+        stop = first + _BLOCK_FRAMES
+        strongest = max(strongest, int(heard.onsets[first:stop].max()))
+        steepest = max(steepest, int(_rise(heard.notes, first, stop).max()))
+        release(heard.notes)
+        release(heard.onsets)
+    scale = strongest / max(steepest, 1)
+    for first in reversed(firsts):
+        stop = first + _BLOCK_FRAMES
+        # A peak is higher than the frame before it and no lower than the one after.
+        rise = _rise(heard.notes, first - 1, stop + 1).astype(np.float32) * scale
+        curve = np.maximum(_rows(heard.onsets, first - 1, stop + 1), rise)
+        now = curve[1:-1]
+        peaks = np.argwhere((now > curve[:-2]) & (now >= curve[2:]) & (now >= _ONSET))
+        yield [(first + frame, key) for frame, key in peaks[::-1].tolist()]
 
 
-def _rise(column: Byte) -> npt.NDArray[np.int16]:
-    """How much surer a key has become over one and over two frames, the lesser."""
-    # Before the recording nothing sounds.
-    now = np.concatenate([np.zeros(2, dtype=np.int16), column.astype(np.int16)])
+def _rise(notes: Byte, first: int, stop: int) -> npt.NDArray[np.int16]:
+    """How much surer each key has become over one and over two frames, the lesser: int16 (frames, keys)."""
+    now = _rows(notes, first - 2, stop).astype(np.int16)
     return np.asarray(np.maximum(np.minimum(now[2:] - now[1:-1], now[2:] - now[:-2]), 0))
+
+
+def _rows(array: Byte, first: int, stop: int) -> Byte:
+    """Frames ``first..stop``; before the recording and after it nothing sounds."""
+    inside = array[max(first, 0) : min(max(stop, 0), len(array))]
+    above = min(max(-first, 0), stop - first)
+    return np.pad(inside, ((above, stop - first - above - len(inside)), (0, 0)))
 
 
 def _stop(column: Byte, start: int, gap: int) -> int:

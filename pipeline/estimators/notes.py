@@ -85,8 +85,8 @@ class NotesEstimator:
 
 def _pitched(recording: Recording, name: str, cents: float) -> StemNotes:
     rate = NETWORK_RATE * 2 ** (cents / 1200) / (2 if name in _OCTAVE_UP else 1)
-    heard = transcribe(recording.mono(name, round(rate)))
-    events = find_notes(heard)
+    heard = transcribe(recording.mono(name, round(rate)), recording.scratch)
+    events = find_notes(heard, recording.scratch)
     if name in _SINGLE:
         events = single_voice(events, len(heard.notes))
     else:
@@ -161,7 +161,7 @@ def _curve(heard: Heard, events: list[Event]) -> PitchCurve:
     voiced = (notes > 0) & (heard.melody >= 255 * _VOICED)
     off = np.maximum(heard.melody_hz, notes) / np.maximum(np.minimum(heard.melody_hz, notes), 1e-9)
     curve = np.where(voiced & (off < _STRAY), heard.melody_hz, 0.0).astype(np.float32)
-    return PitchCurve(heard.frame_s, array("f", curve.tolist()))
+    return PitchCurve(heard.frame_s, array("f", curve.tobytes()))
 
 
 def _name(midi: int) -> str:

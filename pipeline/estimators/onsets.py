@@ -21,7 +21,7 @@ KICK_HZ = 150.0
 
 _COMPRESSION = 100.0
 """Amplitude, in units of the RMS level, above which its logarithm counts rather than itself: 1/100."""
-_FRAMES_PER_BLOCK = 2048
+_FRAMES_PER_BLOCK = 512
 _SILENCE = 1e-5
 _RIPPLE = 0.005
 """Standard deviation of flux, in units of log amplitude, that is none: a fifth of a soft choir's."""

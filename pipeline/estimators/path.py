@@ -8,18 +8,18 @@ import numpy.typing as npt
 FloatCurve = npt.NDArray[np.float64]
 
 
-def best_path(fits: FloatCurve, cost: FloatCurve) -> npt.NDArray[np.intp]:
+def best_path(fits: npt.NDArray[np.floating], cost: FloatCurve) -> npt.NDArray[np.intp]:
     """Find the states that fit best together, where a change to any other costs the same: Viterbi's search.
 
     Args:
-        fits: float64 (>= 1, states) log likelihood of each state at each step.
+        fits: (>= 1, states) log likelihood of each state at each step.
         cost: float64 (steps,) nats that a change costs as a step begins.
 
     Returns:
         intp (steps,) a state for each step.
     """
     steps, states = fits.shape
-    score, stay = fits[0].copy(), np.arange(states, dtype=np.int16)
+    score, stay = fits[0].astype(np.float64), np.arange(states, dtype=np.int16)
     back = np.zeros((steps, states), dtype=np.int16)
     for step in range(1, steps):
         best = int(score.argmax())

@@ -59,18 +59,32 @@ def pitches(audio: Audio, edges_s: FloatCurve, tuning_cents: float) -> tuple[Flo
         root of its power in these pitches: float64 (steps,).
     """
     steps = len(edges_s) - 1
-    sums, power = np.zeros((steps, _BINS), dtype=np.float32), np.zeros(steps)
     owner = _owners(edges_s, audio)
-    for first, frames in _log_spectra(audio, tuning_cents):
-        here = owner[first : first + len(frames)]
-        inside = (here >= 0) & (here < steps)
-        np.add.at(sums, here[inside], _whiten(frames[inside]))
-        np.add.at(power, here[inside], np.square(frames[inside]).sum(axis=1))
     count = np.maximum(np.bincount(owner[(owner >= 0) & (owner < steps)], minlength=steps), 1)
-    sums /= count[:, None].astype(np.float32)
-    blocks = range(0, steps, _STEPS_PER_BLOCK)
-    found = [_explain(sums[start : start + _STEPS_PER_BLOCK]) for start in blocks]
-    return np.concatenate([np.zeros((0, PITCHES), np.float32), *found]), np.sqrt(power / count)
+    found, power = np.zeros((steps, PITCHES), dtype=np.float32), np.zeros(steps)
+    # One block of steps is held at a time: spectra come in order, and with them the steps.
+    sums, block = np.zeros((_STEPS_PER_BLOCK, _BINS), dtype=np.float32), 0
+
+    def explain() -> None:
+        here = slice(block * _STEPS_PER_BLOCK, min((block + 1) * _STEPS_PER_BLOCK, steps))
+        size = here.stop - here.start
+        found[here] = _explain(sums[:size] / count[here, None].astype(np.float32))
+        sums[:] = 0.0
+
+    for first, spectra in _log_spectra(audio, tuning_cents):
+        owners = owner[first : first + len(spectra)]
+        inside = (owners >= 0) & (owners < steps)
+        here, frames = owners[inside], spectra[inside]
+        np.add.at(power, here, np.square(frames).sum(axis=1))
+        white, blocks = _whiten(frames), here // _STEPS_PER_BLOCK
+        for later in np.unique(blocks).tolist():
+            while block < later:
+                explain()
+                block += 1
+            np.add.at(sums, here[blocks == later] % _STEPS_PER_BLOCK, white[blocks == later])
+    if steps:
+        explain()
+    return found, np.sqrt(power / count)
 
 
 def fold(strength: FloatArray, weight: FloatCurve) -> FloatCurve:

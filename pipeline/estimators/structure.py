@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -138,8 +139,10 @@ def _lag_change(described: FloatCurve) -> FloatCurve:
     mutual = (distance <= closest[:, None]) & (distance <= closest) & np.isfinite(distance)
     lags = np.zeros((steps, 2 * steps - 1), dtype=np.float32)
     lags[index[:, None], steps - 1 - index[:, None] + index] = mutual
-    lags = gaussian_filter(lags, (REPEAT_TIME, REPEAT_LAG), mode=("nearest", "constant"))
-    return np.concatenate([[0.0], np.sqrt(np.square(np.diff(lags, axis=0)).sum(axis=1))])
+    del distance, mutual  # As large as `lags`, and the filter takes as much again.
+    gaussian_filter(lags, (REPEAT_TIME, REPEAT_LAG), output=lags, mode=("nearest", "constant"))
+    change = [np.sqrt(np.square(after - before).sum()) for before, after in pairwise(lags)]
+    return np.array([0.0, *change])
 
 
 def _distances(points: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.audio import Audio, FloatArray
+from pipeline.audio import Audio, FloatArray, release
 from pipeline.errors import EstimatorFailed
+from pipeline.scratch import scratch_array
 from pipeline.separators.compiled.runtime import openvino
 from pipeline.weights import packaged
 
@@ -39,7 +41,8 @@ Byte = npt.NDArray[np.uint8]
 class Heard:
     """What the network hears, 86 frames a second of what it was given.
 
-    Probabilities are held as bytes, 255 for 1, so that an hour takes 55 MB.
+    Probabilities are held as bytes, 255 for 1, on disk: an hour takes 55 MB. `pipeline.audio.release` keeps
+    them out of memory.
 
     Attributes:
         notes: uint8 (frames, 88), how surely each key sounds.
@@ -58,7 +61,7 @@ class Heard:
     frame_s: float
 
 
-def transcribe(audio: Audio) -> Heard:
+def transcribe(audio: Audio, scratch: Path) -> Heard:
     """Run the network over a recording.
 
     Args:
@@ -66,17 +69,19 @@ def transcribe(audio: Audio) -> Heard:
             and speed, and what is returned is put right. At half the rate it is an octave higher: that suits
             a bass, which lies at the lower end of what the network knows. A few cents put a recording in
             tune whose A is not at 440 Hz.
+        scratch: folder for what grows with the recording.
 
     Returns:
         Frames from the start of the audio to its end.
 
     Raises:
         EstimatorFailed: the network is not installed.
+        DiskFull: no space left.
     """
     slower = audio.sample_rate / NETWORK_RATE
     octaves = max(round(-np.log2(slower)), 0)
     frames = -(-audio.length // HOP)
-    notes, onsets = (np.zeros((frames, PITCHES), dtype=np.uint8) for _ in range(2))
+    notes, onsets = (scratch_array(scratch, (frames, PITCHES), np.uint8) for _ in range(2))
     melody_hz, level = (np.zeros(frames, dtype=np.float32) for _ in range(2))
     melody = np.zeros(frames, dtype=np.uint8)
     for first in range(0, frames, _KEPT):
@@ -92,6 +97,8 @@ def transcribe(audio: Audio) -> Heard:
         melody[here] = _bytes(surely)
         sound = window[inner.start * HOP : inner.stop * HOP].reshape(-1, HOP)
         level[here] = np.sqrt(np.mean(np.square(sound), axis=1))
+        release(notes)
+        release(onsets)
     return Heard(notes, onsets, melody_hz, melody, level, HOP / audio.sample_rate)
 
 

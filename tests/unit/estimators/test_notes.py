@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,7 +134,7 @@ def test_windows_of_the_network_join_without_a_seam() -> None:
     assert np.median(lengths) == pytest.approx(0.4, abs=0.08)
 
 
-def test_a_note_lasts_until_it_is_not_heard_for_a_while() -> None:
+def test_a_note_lasts_until_it_is_not_heard_for_a_while(tmp_path: Path) -> None:
     notes = np.zeros((400, 88), dtype=np.uint8)
     onsets = np.zeros_like(notes)
     notes[50:350, 40] = 100
@@ -141,7 +142,7 @@ def test_a_note_lasts_until_it_is_not_heard_for_a_while() -> None:
     onsets[50, 40] = 250
     zeros = np.zeros(400, dtype=np.float32)
     heard = Heard(notes, onsets, zeros, zeros.astype(np.uint8), zeros, 0.0116)
-    assert [(e.start, e.stop, e.key) for e in find_notes(heard)] == [(50, 350, 40)]
+    assert [(e.start, e.stop, e.key) for e in find_notes(heard, tmp_path)] == [(50, 350, 40)]
 
 
 def test_of_two_notes_at_once_a_single_voice_keeps_the_surer() -> None:
