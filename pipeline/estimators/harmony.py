@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.audio import Audio, FloatArray
+from pipeline.audio import Audio, FloatArray, release
 from pipeline.estimators.base import ANALYSIS_RATE, Recording, audible
+from pipeline.scratch import scratch_array
 
 HARMONY_HOP = 551
 HARMONY_RATE = ANALYSIS_RATE / HARMONY_HOP
@@ -56,8 +58,9 @@ class Harmony:
 
 def mix_harmony(recording: Recording) -> Harmony:
     """Harmony of the mix as a whole."""
-    mix = recording.mono("mix")
-    return Harmony(_classes(mix, _BODY_HZ, _BODY_WINDOW), _classes(mix, _BASS_HZ, _BASS_WINDOW), "mix")
+    mix, scratch = recording.mono("mix"), recording.scratch
+    body = _classes(mix, _BODY_HZ, _BODY_WINDOW, scratch)
+    return Harmony(body, _classes(mix, _BASS_HZ, _BASS_WINDOW, scratch), "mix")
 
 
 def stems_harmony(recording: Recording) -> Harmony:
@@ -66,9 +69,10 @@ def stems_harmony(recording: Recording) -> Harmony:
     if not {"drums", "bass", "other"} <= stems.keys() or not audible(recording, "drums"):
         return mix_harmony(recording)
     pitched = "+".join(name for name in ("bass", "other", "vocals") if name in stems)
-    body = _classes(recording.mono(pitched), _BODY_HZ, _BODY_WINDOW)
+    body = _classes(recording.mono(pitched), _BODY_HZ, _BODY_WINDOW, recording.scratch)
     low = "bass" if audible(recording, "bass") else pitched
-    return Harmony(body, _classes(recording.mono(low), _BASS_HZ, _BASS_WINDOW), pitched)
+    bass = _classes(recording.mono(low), _BASS_HZ, _BASS_WINDOW, recording.scratch)
+    return Harmony(body, bass, pitched)
 
 
 def _change(sums: FloatCurve, beats_s: FloatCurve, beats: int) -> FloatCurve:
@@ -86,17 +90,18 @@ def _change(sums: FloatCurve, beats_s: FloatCurve, beats: int) -> FloatCurve:
 def _mean(sums: FloatCurve, start: npt.NDArray[np.intp], stop: npt.NDArray[np.intp]) -> FloatCurve:
     frames = len(sums) - 1
     total = sums[np.clip(stop, 0, frames)] - sums[np.clip(start, 0, frames)]
+    release(sums)
     return np.asarray(total / np.maximum(stop - start, 1)[:, None])
 
 
-def _classes(audio: Audio, band_hz: tuple[float, float], window: int) -> FloatCurve:
-    """Running sum of how strongly each pitch class sounds: float64 (frames + 1, 12)."""
+def _classes(audio: Audio, band_hz: tuple[float, float], window: int, scratch: Path) -> FloatCurve:
+    """Running sum of how strongly each pitch class sounds: float64 (frames + 1, 12), on disk."""
     from scipy.fft import rfft
 
     frames = 1 + audio.length // HARMONY_HOP if audio.length else 0
     filters, classes = _semitones(band_hz, window)
     shape = np.hanning(window).astype(np.float32)
-    sums = np.zeros((frames + 1, 12))
+    sums = scratch_array(scratch, (frames + 1, 12), np.float64)
     for start in range(0, frames, _FRAMES_PER_BLOCK):
         stop = min(start + _FRAMES_PER_BLOCK, frames)
         first = start * HARMONY_HOP - window // 2
@@ -104,7 +109,8 @@ def _classes(audio: Audio, band_hz: tuple[float, float], window: int) -> FloatCu
         slices = np.lib.stride_tricks.sliding_window_view(samples, window)[::HARMONY_HOP]
         # The root lets the soft tones of a chord count beside the loud.
         sums[start + 1 : stop + 1] = np.sqrt(np.abs(rfft(slices * shape, axis=1)) @ filters) @ classes
-    np.cumsum(sums, axis=0, out=sums)
+        np.cumsum(sums[start : stop + 1], axis=0, out=sums[start : stop + 1])
+        release(sums)
     return sums
 
 

@@ -25,6 +25,7 @@ SNAP_FRAMES, SNAP_ACCENT = 4, 0.5
 """How far off-beats are moved to an onset, and how clear that has to be."""
 
 _LONGEST_LAG_S = 6 * 60 / SLOWEST_BPM
+_FRAMES_PER_BLOCK = 1 << 16
 
 FloatCurve = npt.NDArray[np.float64]
 
@@ -36,12 +37,24 @@ def autocorrelation(accents: FloatCurve) -> FloatCurve:
     """
     frames = len(accents)
     lags = min(int(_LONGEST_LAG_S * FRAME_RATE) + 2, max(int(0.75 * frames), 1))
-    centred = accents - accents.mean()
-    spectrum = np.fft.rfft(centred, 2 * frames)
-    raw = np.fft.irfft(np.square(np.abs(spectrum)))[:lags]
+    raw = _correlated(accents - accents.mean(), lags)
     if raw[0] <= 0:
         return np.zeros(lags)
     return np.asarray(raw / raw[0] * frames / (frames - np.arange(lags)))
+
+
+def _correlated(curve: FloatCurve, lags: int) -> FloatCurve:
+    """Sums of the products of what lies a lag apart: float64 (lags,)."""
+    from scipy.signal import correlate
+
+    if len(curve) <= _FRAMES_PER_BLOCK:
+        return np.asarray(np.fft.irfft(np.square(np.abs(np.fft.rfft(curve, 2 * len(curve)))))[:lags])
+    raw = np.zeros(lags)
+    for start in range(0, len(curve), _FRAMES_PER_BLOCK):
+        block = curve[start : start + _FRAMES_PER_BLOCK]
+        later = curve[start : start + len(block) + lags - 1]
+        raw += correlate(np.pad(later, (0, len(block) + lags - 1 - len(later))), block, "valid", "fft")
+    return raw
 
 
 def repetition(correlation: FloatCurve, period: FloatCurve, multiples: tuple[int, ...]) -> FloatCurve:

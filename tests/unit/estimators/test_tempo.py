@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.annotations import Tempo
+from pipeline.estimators import tracking
 from pipeline.estimators.tempo import TempoEstimator
 from tests.unit.estimators.signals import (
     RATE,
@@ -112,3 +113,12 @@ def test_four_beats_are_the_least_that_make_a_tempo() -> None:
     assert few.bpm == pytest.approx(120, rel=0.01)
     assert few.confidence < 0.6
     assert tempo(hits([0.5, 1.0, 1.5], 3, click())).bpm is None
+
+
+def test_long_curves_are_correlated_block_by_block_to_the_same_effect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    curve = np.random.default_rng(0).random(10_000)
+    whole = tracking.autocorrelation(curve)
+    monkeypatch.setattr(tracking, "_FRAMES_PER_BLOCK", 1024)
+    assert tracking.autocorrelation(curve) == pytest.approx(whole, abs=1e-12)
