@@ -49,7 +49,7 @@ def worker(
 
 
 def _serve_messages(settings: Settings) -> None:
-    from api.app import prepare, supervisor_of
+    from api.foundation import prepare, supervisor_of
     from api.queue.celery_app import kinds_of, make_celery
     from api.queue.celery_worker import serve_messages
 
@@ -113,9 +113,9 @@ def _set_by_signals() -> threading.Event:
 
 
 def _run_jobs(settings: Settings, *, beside: bool, pulse: int | None, bell: int | None) -> None:
-    from api.app import prepare
     from api.audit import Audit
     from api.database import open_database
+    from api.foundation import prepare
     from api.jobs.bell import rest
     from api.jobs.capacity import memory_allows, own_memory
     from api.jobs.heartbeat import EXIT_RECYCLED
