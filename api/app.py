@@ -11,6 +11,7 @@ from api.assembly import assemble
 from api.guards import install_guards
 from api.lifetime import running
 from api.openapi import DocumentedApp
+from api.request_traces import REQUEST_TRACES
 from api.routers import admin, artifacts, direct_uploads, jobs, listening, process, service, uploads, webhooks
 from api.settings import Settings
 from pipeline.software import VERSION
@@ -47,6 +48,7 @@ def bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | 
         version=VERSION,
         summary=_SUMMARY,
         lifespan=lifespan,
+        telemetry=REQUEST_TRACES,
         webhooks=webhooks.messages,
         generate_unique_id_function=lambda route: route.name,
         redirect_slashes=False,  # to an address with the client's own Host header in it
