@@ -22,13 +22,19 @@ WORKDIR /build
 ARG TORCH=cpu
 # One more package index for torch, such as the CPU wheel index on PyTorch's "Get Started" page.
 ARG TORCH_INDEX_URL=
+# yes: with what sends traces by OpenTelemetry (docs/MONITORING.md).
+ARG TRACING=
 ENV PIP_CACHE_DIR=/var/cache/pip
 RUN python3.11 -m venv /opt/venv && python3.11 -m venv /opt/sbom
-COPY scripts/packages.sh scripts/requirements-networks.txt scripts/requirements-lyrics.txt scripts/
+COPY scripts/packages.sh scripts/requirements-networks.txt scripts/requirements-lyrics.txt \
+    scripts/requirements-tracing.txt scripts/
 COPY requirements.txt ./
 # A secret pip.conf (--secret id=pip.conf,src=…) says where packages come from, where the default does not do.
 RUN --mount=type=cache,target=/var/cache/pip --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     bash scripts/packages.sh /opt/venv "${TORCH}" \
+    && if [ "${TRACING}" = yes ]; then \
+        /opt/venv/bin/python -m pip install --no-deps -r scripts/requirements-tracing.txt; \
+    fi \
     && /opt/venv/bin/python -m pip uninstall --yes pip
 COPY deploy/container/requirements-sbom.txt deploy/container/sbom.py deploy/container/
 RUN --mount=type=cache,target=/var/cache/pip --mount=type=secret,id=pip.conf,target=/etc/pip.conf \

@@ -15,8 +15,8 @@ export DEMO_FILE := $(value FILE)
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/' | awk -F"|" '{printf "%-16s %s\n", $$1, $$2}'
 
-setup: ## Make .venv and fetch the default model's weights (TORCH=cuda for NVIDIA, LYRICS=yes; TORCH_INDEX_URL, PYTHON)
-	@bash scripts/setup.sh weights $(if $(LYRICS),lyrics)
+setup: ## Make .venv and fetch the default model's weights (TORCH=cuda for NVIDIA, LYRICS=yes, TRACING=yes; TORCH_INDEX_URL, PYTHON)
+	@bash scripts/setup.sh weights $(if $(LYRICS),lyrics) $(if $(TRACING),tracing)
 
 demo: setup ## Separate and analyse FILE=song.mp3, or a short song that comes along, into out/
 	@bash scripts/demo.sh $(ARGS)
@@ -25,15 +25,15 @@ run: setup ## Serve the API on port 8000 and the browser interface on 8501 (sett
 	@exec bash scripts/run.sh
 
 test: ## Run the tests, without those marked slow or long (ARGS="-k weights" narrows them)
-	@bash scripts/setup.sh weights lyrics tests
+	@bash scripts/setup.sh weights lyrics tracing tests
 	@$(ONE_THREAD) $(PY) -m pytest -m "not slow and not long and not containers" $(SIDE_BY_SIDE) $(ARGS)
 
 test-long: ## Run those that kill, stop and damage a service again and again (CI runs them, too)
-	@bash scripts/setup.sh weights lyrics tests
+	@bash scripts/setup.sh weights lyrics tracing tests
 	@$(ONE_THREAD) $(PY) -m pytest -m "long and not slow" $(SIDE_BY_SIDE) $(ARGS)
 
 test-all: ## Run every test but those of containers
-	@bash scripts/setup.sh weights lyrics tests
+	@bash scripts/setup.sh weights lyrics tracing tests
 	@$(ONE_THREAD) $(PY) -m pytest -m "not containers" $(SIDE_BY_SIDE) $(ARGS)
 
 test-containers: ## Build the image, run it, and bring docker-compose.prod.yml up (as root, with podman)

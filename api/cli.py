@@ -53,8 +53,10 @@ def serve() -> None:
 
         from api.app import create_app
         from api.connections import Connection, listen, raise_file_limit
+        from api.tracing import start_tracing
 
         settings = service_settings("api")
+        start_tracing(os.environ)
         raise_file_limit()
         # Before anything else: with a port that is taken no key is made, and none is shown in vain.
         door = listen(settings.api_host, settings.api_port)

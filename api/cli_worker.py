@@ -49,7 +49,7 @@ def worker(
 
 
 def _serve_messages(settings: Settings) -> None:
-    from api.app import prepare, supervisor_of
+    from api.foundation import prepare, supervisor_of
     from api.queue.celery_app import kinds_of, make_celery
     from api.queue.celery_worker import serve_messages
 
@@ -59,9 +59,10 @@ def _serve_messages(settings: Settings) -> None:
     serve_messages(celery, supervisor_of(settings, bells=True), kinds_of(settings))
 
 
-def _recording(audit: Audit, folders: Folders) -> Callable[[Job], None]:
-    """What writes the end of a job into the audit log."""
+def _recording(audit: Audit, folders: Folders, *, traced: bool) -> Callable[[Job], None]:
+    """What writes the end of a job into the audit log, and sends its spans where they are wanted."""
     from api.jobs.results import manifest_sum
+    from api.tracing import record_job
 
     def record(job: Job) -> None:
         said = job.error.code if job.error else manifest_sum(folders, job.id)
@@ -72,6 +73,8 @@ def _recording(audit: Audit, folders: Folders) -> Callable[[Job], None]:
             status=job.status.value,
             job_id=job.id,
         )
+        if traced:
+            record_job(job)
 
     return record
 
@@ -113,9 +116,9 @@ def _set_by_signals() -> threading.Event:
 
 
 def _run_jobs(settings: Settings, *, beside: bool, pulse: int | None, bell: int | None) -> None:
-    from api.app import prepare
     from api.audit import Audit
     from api.database import open_database
+    from api.foundation import prepare
     from api.jobs.bell import rest
     from api.jobs.capacity import memory_allows, own_memory
     from api.jobs.heartbeat import EXIT_RECYCLED
@@ -127,6 +130,7 @@ def _run_jobs(settings: Settings, *, beside: bool, pulse: int | None, bell: int 
     from api.jobs.workers import Presence, WorkerRegister
     from api.security.secret import load_secret
     from api.settings import MIB
+    from api.tracing import start_tracing
     from pipeline.separators.registry import WarmModel
     from pipeline.weights.registry import get_model_spec
 
@@ -135,7 +139,7 @@ def _run_jobs(settings: Settings, *, beside: bool, pulse: int | None, bell: int 
     stop = _set_by_signals()
     config = _config(settings, _LOCAL_POLL_S if bell is None else _CELERY_POLL_S)
     spec, reserve = get_model_spec(settings.model), settings.memory_reserve_mb * MIB
-    record = _recording(Audit(engine, load_secret(settings)), folders)
+    record = _recording(Audit(engine, load_secret(settings)), folders, traced=start_tracing(os.environ))
     say_resting, say_working = resting(pulse), working(pulse)
     most_memory = settings.worker_memory_mb * MIB
     recycled = threading.Event()

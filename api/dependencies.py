@@ -41,7 +41,7 @@ from pipeline.config import PipelineConfig
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that outlives a request; made once by `api.app.create_app`."""
+    """Everything that outlives a request; made once by `api.assembly.assemble`."""
 
     settings: Settings
     defaults: PipelineConfig

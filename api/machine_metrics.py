@@ -17,13 +17,13 @@ from prometheus_client.registry import Collector
 
 from api.jobs.capacity import available_memory, memory_size
 from api.jobs.folders import Folders
+from pipeline.control_group import OWN, ControlGroup
 
 BACKUP_STATUS: Final = "backup-status.json"
 """File in the data folder that the backup command writes when it has succeeded:
 ``{"finished_at": seconds since 1970, "kind": "full" or "manifests", "bytes": size}``."""
 
 _FOLDERS: Final = ("data", "uploads", "outputs", "downloads", "logs")
-_GROUP: Final = Path("/sys/fs/cgroup")
 _WORKING: Final = (0, 1, 2, 5, 6, 7)
 """Fields of a line of /proc/stat that are work: user, nice, system, irq, softirq, steal; proc(5).
 Guests are counted as user already, and waiting for a disk is no work."""
@@ -36,10 +36,10 @@ class MachineMetrics(Collector):
 
     Args:
         folders: whose disks are watched.
-        group: of the control group, version 2.
+        group: of this process.
     """
 
-    def __init__(self, folders: Folders, group: Path = _GROUP) -> None:
+    def __init__(self, folders: Folders, group: ControlGroup = OWN) -> None:
         self._folders, self._group = folders, group
 
     def collect(self) -> Iterator[Metric]:
@@ -71,17 +71,13 @@ class MachineMetrics(Collector):
         yield size
 
 
-def _processors(group: Path) -> tuple[float, float]:
+def _processors(group: ControlGroup) -> tuple[float, float]:
     """How many processors there are, and for how many seconds they have worked."""
-    cores = float(os.cpu_count() or 1)
-    with suppress(OSError, ValueError, KeyError):
-        # The root of all groups has no such file: then it is the machine's turn.
-        quota, period = (group / "cpu.max").read_text().split()
-        stat = dict(line.split() for line in (group / "cpu.stat").read_text().splitlines())
-        limit = cores if quota == "max" else int(quota) / int(period)
-        return limit, int(stat["usage_usec"]) / 1e6
-    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
-    return cores, sum(int(fields[n]) for n in _WORKING) / os.sysconf("SC_CLK_TCK")
+    cores, used_s = group.cores() or float(os.cpu_count() or 1), group.cpu_used_s()
+    if used_s is None:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+        used_s = sum(int(fields[n]) for n in _WORKING) / os.sysconf("SC_CLK_TCK")
+    return cores, used_s
 
 
 @dataclass(frozen=True, slots=True)

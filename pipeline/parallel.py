@@ -6,9 +6,9 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import suppress
-from pathlib import Path
 from typing import TypeVar
+
+from pipeline import control_group
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -17,10 +17,8 @@ _Result = TypeVar("_Result")
 def usable_cores() -> int:
     """Cores that this process may use, by affinity and control group."""
     cores = len(os.sched_getaffinity(0))
-    with suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        cores = min(cores, max(int(quota) // int(period), 1))
-    return cores
+    limit = control_group.OWN.cores()
+    return cores if limit is None else min(cores, max(int(limit), 1))
 
 
 def in_order(

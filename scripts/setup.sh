@@ -5,6 +5,7 @@
 #   scripts/setup.sh [weights] [tests] [containers]
 #                                         and the weights of the default model, and the programs that tests use
 #   scripts/setup.sh lyrics               and what hears lyrics, with its smallest model: an optional extra
+#   scripts/setup.sh tracing              and what sends traces: an optional extra
 #
 # Variables:
 #   TORCH=cpu|cuda      build of torch; without it the build that .venv has stays, and a new .venv gets cpu
@@ -21,6 +22,7 @@ readonly log=.setup.log
 readonly ready=.venv/.ready
 readonly weights_ready=.venv/.weights
 readonly lyrics=scripts/requirements-lyrics.txt lyrics_ready=.venv/.lyrics
+readonly tracing=scripts/requirements-tracing.txt tracing_ready=.venv/.tracing
 
 # shellcheck source=scripts/packages.sh
 . scripts/packages.sh .venv
@@ -113,6 +115,7 @@ container_programs() { # what builds and runs the image where there is no Docker
     have podman || echo podman
     have buildah || echo buildah
     have runc || echo runc
+    have ufw || echo ufw # reads the lines of docs/OPERATIONS.md
     have iptables || [[ -x /usr/sbin/iptables ]] || echo iptables # publishes ports
     have mmdebstrap || echo mmdebstrap         # makes the base image
     have docker-compose || echo docker-compose # reads docker-compose.prod.yml, and speaks to podman
@@ -245,6 +248,15 @@ get_lyrics() {
     cksum <"$lyrics" >"$lyrics_ready"
 }
 
+# ---- traces ---------------------------------------------------------------------------------------------------
+
+have_tracing() { [[ -r $tracing_ready && $(<"$tracing_ready") == "$(cksum <"$tracing")" ]]; }
+
+get_tracing() {
+    step "what sends traces, into .venv" pip_install --no-deps -r "$tracing"
+    cksum <"$tracing" >"$tracing_ready"
+}
+
 # ---- one set-up at a time -------------------------------------------------------------------------------------
 
 wait_for_my_turn() { # pip inherits the lock: even when this script dies, nobody starts beside its children
@@ -277,4 +289,8 @@ fi
 if [[ $goals == *" lyrics "* ]] && ! have_lyrics; then
     wait_for_my_turn
     have_lyrics || get_lyrics
+fi
+if [[ $goals == *" tracing "* ]] && ! have_tracing; then
+    wait_for_my_turn
+    have_tracing || get_tracing
 fi

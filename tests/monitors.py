@@ -5,9 +5,9 @@ What a test changes in a file are addresses and durations, by name; all else is 
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import httpx2 as httpx
 import yaml
 
+from tests.quickened_rules import quickened
 from tests.service import ROOT, free_port
 from tests.sinks import HttpSink, awaited
 
@@ -77,8 +78,8 @@ class Prometheus(Program):
         key: with which it is asked.
         alertmanager: its address; None: there is none.
         site: URL that is probed from outside, and the address of the blackbox exporter; None: nothing is.
-        faster: by how much the durations in the rules are divided, `for`, ranges, and ages of jobs and waits
-            alike, so that a test need not last as long as a night; a range is never less than 5 s.
+        faster: by how much the durations in the rules are divided: see `quickened`.
+        younger: likewise the ages of jobs, stages and waits; None: as `faster`.
         change: what else is to be changed in prometheus.yml.
     """
 
@@ -91,6 +92,7 @@ class Prometheus(Program):
         alertmanager: str | None = None,
         site: tuple[str, str] | None = None,
         faster: float = 1.0,
+        younger: float | None = None,
         change: Change | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -115,7 +117,7 @@ class Prometheus(Program):
         (folder / "secrets" / "metrics_key").write_text(key)
         (folder / "rules").mkdir()
         for path in (MONITORING / "prometheus" / "rules").glob("*.yml"):
-            (folder / "rules" / path.name).write_text(quickened(path.read_text(), faster))
+            (folder / "rules" / path.name).write_text(quickened(path.read_text(), faster, younger))
         command = [
             "prometheus",
             "--config.file=prometheus.yml",
@@ -136,6 +138,17 @@ class Prometheus(Program):
         """Names of the alerts that fire."""
         alerts = self.get("/api/v1/alerts")["data"]["alerts"]
         return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
+
+    def fired(self, since: float) -> set[str]:
+        """Names of the alerts that fired at any moment, by its own records.
+
+        Args:
+            since: seconds since 1970.
+        """
+        range_s = max(int(time.time() - since), 1)
+        query = f'max_over_time(ALERTS{{alertstate="firing"}}[{range_s}s])'
+        results = self.get("/api/v1/query", query=query)["data"]["result"]
+        return {result["metric"]["alertname"] for result in results}
 
 
 class Blackbox(Program):
@@ -223,21 +236,3 @@ def closed_today(config: dict[str, Any]) -> None:
 def pages(sink: HttpSink) -> list[dict[str, Any]]:
     """What a sink was sent that plays PagerDuty."""
     return [posted.json for posted in list(sink.posted) if posted.path == "/v2/enqueue"]
-
-
-def quickened(rules: str, faster: float) -> str:
-    """Rules whose durations are divided: those of `for`, and of ranges, which are at least 5 s."""
-
-    def shorter(found: re.Match[str]) -> str:
-        seconds = float(found[2]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[3]] / faster
-        least = 5000 if found[1] == "[" else 0
-        return f"{found[1]}{max(round(seconds * 1000), least)}ms{found[4]}"
-
-    if faster == 1.0:
-        return rules
-    sooner = re.sub(
-        r"(oldest_seconds\) > |queue_oldest:seconds > )(\d+)",
-        lambda found: f"{found[1]}{float(found[2]) / faster:g}",
-        rules,
-    )
-    return re.sub(r"(for: |\[)(\d+)([smhd])(\]|$)", shorter, sooner, flags=re.MULTILINE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,13 +10,13 @@ from typing import Final
 from pipeline.codec.formats import FORMATS, Format
 from pipeline.codec.probe import Probe
 from pipeline.config import PipelineConfig
+from pipeline.control_group import OWN, ControlGroup
 from pipeline.estimators.base import ANALYSIS_RATE
 from pipeline.exports.registry import AUDIO_TRACKS
 from pipeline.stems import MINUS
 from pipeline.weights.registry import HPSS, ModelSpec, get_model_spec
 
 _GIB: Final = 1 << 30
-_GROUP: Final = Path("/sys/fs/cgroup")
 USUAL_RATE: Final = 44100
 """Hz of most recordings, and at which the networks work, so that a checkpoint holds it."""
 _FLAC_SHARE: Final = 0.8
@@ -141,32 +140,24 @@ def own_memory() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def available_memory(group: Path = _GROUP) -> int:
+def available_memory(group: ControlGroup = OWN) -> int:
     """Bytes of memory that may still be used, by the machine and the control group.
 
     Args:
-        group: of the control group, version 2.
+        group: of this process.
     """
-    available = _memory_of_the_machine("MemAvailable")
-    with suppress(OSError, ValueError):
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-        # The group's page cache is given back when it is needed.
-        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        available = min(available, limit - used + int(stat.get("inactive_file", 0)))
-    return available
+    available, left = _memory_of_the_machine("MemAvailable"), group.memory_left()
+    return available if left is None else min(available, left)
 
 
-def memory_size(group: Path = _GROUP) -> int:
+def memory_size(group: ControlGroup = OWN) -> int:
     """Bytes of memory that there are, by the machine and the control group.
 
     Args:
-        group: of the control group, version 2.
+        group: of this process.
     """
-    size = _memory_of_the_machine("MemTotal")
-    with suppress(OSError, ValueError):
-        size = min(size, int((group / "memory.max").read_text()))
-    return size
+    size, limit = _memory_of_the_machine("MemTotal"), group.memory_limit()
+    return size if limit is None else min(size, limit)
 
 
 def _memory_of_the_machine(name: str) -> int:

@@ -114,6 +114,7 @@ def new_job(
     max_attempts: int,
     subject: str | None = None,
     retention_days: int | None = None,
+    traceparent: str | None = None,
 ) -> Job:
     """A job for an examined upload, not yet accepted; its input is to lie at `input_path`."""
     given = {key: value for key, value in options.items() if value is not None}
@@ -133,6 +134,7 @@ def new_job(
         content_key=content_key(owner, examined.sha256, given, subject),
         subject=subject,
         retention_days=retention_days,
+        traceparent=traceparent,
         max_attempts=max_attempts,
         duration_s=examined.probe.claimed_s,
     )

@@ -76,6 +76,7 @@ class Job:
         content_key: equal for jobs of one owner with equal audio and options.
         subject: whom the recording is about, as its owner calls them; None: nobody was named.
         retention_days: days for which its audio is kept once it ended, 0 for ever; None: the service's.
+        traceparent: W3C Trace Context of the request that it came with; None: nobody traced that.
         attempt: executions begun so far.
         max_attempts: executions allowed.
         fence: raised with every claim; a worker with an older one has lost the job.
@@ -109,6 +110,7 @@ class Job:
     content_key: str | None = None
     subject: str | None = None
     retention_days: int | None = None
+    traceparent: str | None = None
     attempt: int = 0
     max_attempts: int = 3
     fence: int = 0

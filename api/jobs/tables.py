@@ -51,6 +51,7 @@ jobs = Table(
     Column("content_key", String(128)),
     Column("subject", String(128), comment="whom the recording is about, as its owner calls them"),
     Column("retention_days", Integer, comment="of its audio; 0: for ever; NULL: the service's"),
+    Column("traceparent", String(64), comment="W3C Trace Context of its request"),
     Column("attempt", Integer, nullable=False),
     Column("max_attempts", Integer, nullable=False),
     Column("deaths", Integer, nullable=False, comment="attempts whose lease ran out"),

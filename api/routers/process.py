@@ -34,6 +34,7 @@ from api.problems import refusals
 from api.receiving import Received, Recording, received, request_body
 from api.schemas import JobBody, Submission
 from api.security.principal import Principal
+from api.tracing import traceparent
 from api.webhooks.sender import check_webhook_url
 from pipeline.config import PipelineConfig
 from pipeline.manifest import Manifest
@@ -167,6 +168,7 @@ def _accept(
         max_attempts=services.settings.max_attempts,
         subject=submission.subject,
         retention_days=principal.retention_days,
+        traceparent=traceparent(),
     )
     known = services.store.find_content(owner, str(job.content_key))
     if known is not None and _does_for(services, known, submission):

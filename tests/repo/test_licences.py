@@ -12,6 +12,7 @@ LOCKS = (
     "requirements-dev.txt",
     "scripts/requirements-networks.txt",
     "scripts/requirements-lyrics.txt",
+    "scripts/requirements-tracing.txt",
 )
 NAMES = [
     line.strip().partition("==")[0]

@@ -39,7 +39,7 @@ def test_the_locks_hold_what_the_project_asks_for() -> None:
     asked += [(DEV, line) for line in PROJECT["dependency-groups"]["dev"]]
     for group, folder in (
         ("networks", "scripts"), ("lyrics", "scripts"), ("npm", "scripts"), ("kubectl", "scripts"),
-        ("sbom", "deploy/container"),
+        ("tracing", "scripts"), ("sbom", "deploy/container"),
     ):  # fmt: skip
         lock = pins(f"{folder}/requirements-{group}.txt")
         asked += [(lock, line) for line in PROJECT["dependency-groups"][group]]
@@ -49,7 +49,11 @@ def test_the_locks_hold_what_the_project_asks_for() -> None:
 
 
 OURS = {"pipeline", "api", "ui"}
-DISTRIBUTIONS = {"dotenv": "python-dotenv", "faster_whisper": "faster-whisper"}
+DISTRIBUTIONS = {
+    "dotenv": "python-dotenv",
+    "faster_whisper": "faster-whisper",
+    "opentelemetry": "opentelemetry-api",
+}
 """Import name -> name of the distribution, where they differ."""
 NOT_IMPORTED = {
     "authlib",  # Streamlit imports it, for visitors of an organisation

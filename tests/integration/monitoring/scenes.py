@@ -78,6 +78,7 @@ DROPPED = 'audio_notifications_total{outcome="dropped"}'
 NO_MEMORY = 'audio_admission_closed{reason="memory_reserve"}'
 DRAINING = 'audio_admission_closed{reason="draining"}'
 REFUSED = 'http_request_seconds_count{route="GET /jobs",status="503"}'
+BROKER, UNREAD = "audio_broker_up{}", 'audio_broker_queue_depth{queue="gpu"}'
 NOT_READY = 'http_request_seconds_count{route="GET /readyz",status="503"}'
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.integration.monitoring.scenes import (
     BACKUP,
+    BROKER,
     CERTIFICATE,
     DROPPED,
     END,
@@ -19,6 +20,7 @@ from tests.integration.monitoring.scenes import (
     SITE,
     SUCCEEDED,
     THEIR_FAULT,
+    UNREAD,
     Scene,
     rising,
     steady,
@@ -76,6 +78,13 @@ LOUD: list[Scene] = [
         90,
         {"AudioUnattended", "AudioCertificateExpiring", "AudioCertificateEnds"},
         {CERTIFICATE: steady(86400)},
+    ),
+    Scene("Redis is gone", 56, {"AudioBrokerDown"}, {BROKER: until(50, 1, 0), UNREAD: "3+0x49"}),
+    Scene(
+        "nobody listens to a queue",
+        60,
+        {"AudioWakesUnread"},
+        {BROKER: steady(1), UNREAD: f"0+0x39 1+1{END}", 'audio_broker_queue_depth{queue="cpu"}': steady(0)},
     ),
     Scene("the workers are gone", 60, {"AudioNoWorker"}, {"audio_workers{}": until(55, 1, 0)}),
     Scene(

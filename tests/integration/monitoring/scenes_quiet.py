@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.integration.monitoring.scenes import (
     BACKUP,
+    BROKER,
     CERTIFICATE,
     DRAINING,
     END,
@@ -19,6 +20,7 @@ from tests.integration.monitoring.scenes import (
     SITE,
     SUCCEEDED,
     THEIR_FAULT,
+    UNREAD,
     Scene,
     rising,
     steady,
@@ -132,6 +134,8 @@ QUIET: list[Scene] = [
             'audio_processing_total{instance="b",status="succeeded"}': f"_x50 900+0{END}",
         },
     ),
+    Scene("a Redis that starts again", 60, NOTHING, {BROKER: f"1+0x54 0+0x3 1+0{END}", UNREAD: "0+0x54"}),
+    Scene("busy workers that drop messages", 60, NOTHING, {BROKER: steady(1), UNREAD: "0+0x29 80-1x60"}),
     Scene("probes that are told that it is not ready", 60, NOTHING, {NOT_READY: rising(12)}),
     Scene(
         "four requests of few that met an error",

@@ -10,6 +10,7 @@ import pytest
 
 from api.jobs.folders import Folders
 from api.machine_metrics import MachineMetrics
+from pipeline.control_group import ControlGroup
 
 MIB = 1 << 20
 
@@ -18,7 +19,7 @@ def said(folder: Path, group: Path) -> dict[str, float]:
     folders = Folders.below(folder)
     folders.make()
     found = {}
-    for family in MachineMetrics(folders, group).collect():
+    for family in MachineMetrics(folders, ControlGroup(group, group / "none")).collect():
         for sample in family.samples:
             found[sample.name + "".join(f"[{value}]" for value in sample.labels.values())] = sample.value
     return found
