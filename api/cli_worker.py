@@ -120,7 +120,7 @@ def _run_jobs(settings: Settings, *, beside: bool, pulse: int | None, bell: int 
     from api.database import open_database
     from api.foundation import prepare
     from api.jobs.bell import rest
-    from api.jobs.capacity import memory_allows, own_memory
+    from api.jobs.capacity import memory_allows, own_memory, speech_here
     from api.jobs.heartbeat import EXIT_RECYCLED
     from api.jobs.pulse import beating, resting, working
     from api.jobs.separations import make_room
@@ -139,6 +139,7 @@ def _run_jobs(settings: Settings, *, beside: bool, pulse: int | None, bell: int 
     stop = _set_by_signals()
     config = _config(settings, _LOCAL_POLL_S if bell is None else _CELERY_POLL_S)
     spec, reserve = get_model_spec(settings.model), settings.memory_reserve_mb * MIB
+    speech = speech_here(config.pipeline.weights)  # Any job may ask for lyrics where something hears them.
     record = _recording(Audit(engine, load_secret(settings)), folders, traced=start_tracing(os.environ))
     say_resting, say_working = resting(pulse), working(pulse)
     most_memory = settings.worker_memory_mb * MIB
@@ -147,7 +148,7 @@ def _run_jobs(settings: Settings, *, beside: bool, pulse: int | None, bell: int 
     def may_begin() -> bool:
         # On a full disk jobs wait rather than fail.
         roomy = make_room(folders, folders.outputs, settings.disk_reserve_mb * MIB)
-        return roomy and memory_allows(spec, reserve)
+        return roomy and memory_allows(spec, reserve, speech)
 
     def pause(most_s: float) -> None:
         say_resting()

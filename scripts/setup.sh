@@ -108,6 +108,7 @@ missing_programs() { # Debian's names of the packages that hold them
     [[ $goals != *" tests "* ]] || have restic || echo restic             # keeps encrypted backups
     [[ $goals != *" tests "* ]] || have chromium || echo chromium         # shows the pages
     [[ $goals != *" tests "* ]] || have espeak-ng || echo espeak-ng       # says what lyrics are heard in
+    [[ $goals != *" tests "* ]] || have midicsv || echo midicsv           # reads the MIDI files
     [[ $goals != *" containers "* ]] || container_programs
 }
 

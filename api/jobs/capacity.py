@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from pipeline.codec.formats import FORMATS, Format
 from pipeline.codec.probe import Probe
-from pipeline.config import PipelineConfig
+from pipeline.config import PipelineConfig, WeightsConfig
 from pipeline.control_group import OWN, ControlGroup
 from pipeline.estimators.base import ANALYSIS_RATE
 from pipeline.exports.registry import AUDIO_TRACKS
 from pipeline.stems import MINUS
 from pipeline.weights.registry import HPSS, ModelSpec, get_model_spec
+from pipeline.weights.speech import SpeechModel, present
 
 _GIB: Final = 1 << 30
 USUAL_RATE: Final = 44100
@@ -30,6 +32,10 @@ _USUAL_BYTES_S: Final = 16_000
 _CORES_A_WORKER: Final = 4
 _VIEWS: Final = 2
 """Mono views of a recording that the estimators listen to, besides one of each stem: mix, all but drums."""
+_ESTIMATING: Final = 256 << 20
+"""What other estimators hold while lyrics are heard."""
+_HEARING: Final = 192 << 20
+"""What Whisper computes of the longest piece, besides its parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +95,32 @@ def _bytes_s(fmt: Format, sample_rate: int, channels: int) -> float:
     return fmt.sample_rate(sample_rate) * channels * fmt.bits / 8 * share
 
 
-def predict_memory(spec: ModelSpec) -> int:
-    """Bytes of memory that a worker with this model takes at its peak, for stereo and whatever length.
+def predict_memory(spec: ModelSpec, speech: SpeechModel | None = None) -> int:
+    """Bytes of memory that a worker takes at its peak, for stereo and whatever length.
 
     Measured on Linux with the CPU build of torch: htdemucs 1.95 GB (compiled, two segments at a time), hpss
     0.4 GB. A network's part besides its parameters is that of its segments; parameters count twice the file's
     16 bits, and as much again where they are compiled.
+
+    Segments are gone when the estimators run; the network stays. What hears lyrics then takes 0.37 GB as
+    whisper-tiny.en, of which most are two copies of its parameters while it is loaded, and its beams.
+
+    Args:
+        spec: the model that separates.
+        speech: the model that hears lyrics; None where none is asked for.
     """
-    return int(0.45 * _GIB) if spec.name == HPSS else int(1.6 * _GIB) + 4 * spec.bytes
+    network = spec.name != HPSS
+    separating = int(1.6 * _GIB) + 4 * spec.bytes if network else int(0.45 * _GIB)
+    if speech is None:
+        return separating
+    resting = int(0.75 * _GIB) + 4 * spec.bytes if network else int(0.2 * _GIB)
+    return max(separating, resting + _ESTIMATING + int(2.5 * speech.bytes) + _HEARING)
+
+
+def speech_here(weights: WeightsConfig) -> SpeechModel | None:
+    """What hears lyrics on this machine, so that any job may ask for them; None where nothing does."""
+    installed = find_spec("faster_whisper") is not None and find_spec("ctranslate2") is not None
+    return present(weights) if installed else None
 
 
 def workers_that_fit(spec: ModelSpec, cores: int, memory: int, reserve: int) -> int:
@@ -125,14 +149,15 @@ def threads_a_worker(cores: int, workers: int) -> int:
     return max(cores // max(workers, 1), 1)
 
 
-def memory_allows(spec: ModelSpec, reserve: int) -> bool:
+def memory_allows(spec: ModelSpec, reserve: int, speech: SpeechModel | None = None) -> bool:
     """Whether this process may begin a job with a model: what it holds already counts as free.
 
     Args:
         spec: the model.
         reserve: bytes of memory that stay free.
+        speech: the model that hears lyrics, where they may be asked for.
     """
-    return available_memory() + own_memory() >= predict_memory(spec) + reserve
+    return available_memory() + own_memory() >= predict_memory(spec, speech) + reserve
 
 
 def own_memory() -> int:

@@ -15,7 +15,9 @@ from pipeline.chord_names import PITCH_CLASSES
 from pipeline.estimators.base import ANALYSIS_RATE, AUDIBLE_DB, Recording, energy
 from pipeline.estimators.drum_hits import MIDI, find_hits
 from pipeline.estimators.note_events import Event, find_notes, single_voice, without_overtones
+from pipeline.estimators.plain_notes import METHOD, VERSION, plain_notes
 from pipeline.estimators.transcription import LOWEST_MIDI, NETWORK_RATE, Heard, transcribe
+from pipeline.weights import packaged
 
 _SINGLE: Final = ("bass", "vocals")
 """Stems of which one note sounds at a time."""
@@ -44,7 +46,8 @@ class NotesEstimator:
 
     Bass and vocals are single voices. The bass is heard an octave up, and every stem in tune where the key's
     estimator knows how far it is out. On the development set, separated by htdemucs, note onsets are found
-    with F .98 for the bass, .72 for all other instruments together, and hits of the drums with .85.
+    with F .98 for the bass, .72 for all other instruments together, and hits of the drums with .85. Where the
+    network is not installed, `plain_notes` takes its place.
     """
 
     name = "notes"
@@ -67,6 +70,8 @@ class NotesEstimator:
         cents = (key.tuning_cents or 0.0) if isinstance(key, Key) else 0.0
         stems = {}
         whole = energy(recording.mix) if recording.stems else 0.0
+        network = packaged.find(packaged.NOTES) is not None
+        pitched = _pitched if network else _plain
         for name, stem in recording.stems.items():
             bleed_db = AUDIBLE_DB if name == "drums" else _BLEED_DB
             if energy(stem) <= whole * 10 ** (bleed_db / 10):
@@ -74,10 +79,10 @@ class NotesEstimator:
             elif name == "drums":
                 stems[name] = _drums(recording)
             else:
-                stems[name] = _pitched(recording, name, cents)
+                stems[name] = pitched(recording, name, cents)
         return Notes(
-            method=self.method,
-            version=self.version,
+            method=self.method if network else METHOD,
+            version=self.version if network else VERSION,
             source="+".join(recording.stems) or "mix",
             stems=stems,
         )
@@ -104,6 +109,11 @@ def _pitched(recording: Recording, name: str, cents: float) -> StemNotes:
     mean = float(np.mean([event.probability for event in events])) if events else 0.0
     pitch = _curve(heard, events) if name == "vocals" and events else None
     return _summary(notes, (mean - _UNSURE) / (_SURE - _UNSURE), drums=False, pitch=pitch)
+
+
+def _plain(recording: Recording, name: str, cents: float) -> StemNotes:
+    found = plain_notes(recording, name, cents)
+    return _summary(found.notes, found.confidence, drums=False, pitch=found.pitch)
 
 
 def _drums(recording: Recording) -> StemNotes:

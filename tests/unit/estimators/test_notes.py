@@ -1,19 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.annotations import Key, Note, StemNotes
-from pipeline.errors import EstimatorFailed
-from pipeline.estimators import transcription
 from pipeline.estimators.note_events import Event, find_notes, single_voice
 from pipeline.estimators.notes import NotesEstimator
 from pipeline.estimators.transcription import Heard
-from pipeline.weights import packaged
 from tests.unit.estimators.signals import RATE, Signal, chord, drum_kit, noise, recording, steady
 
 
@@ -148,11 +144,3 @@ def test_a_note_lasts_until_it_is_not_heard_for_a_while(tmp_path: Path) -> None:
 def test_of_two_notes_at_once_a_single_voice_keeps_the_surer() -> None:
     events = [Event(0, 100, 40, 0.9), Event(10, 90, 52, 0.5), Event(95, 200, 42, 0.8)]
     assert single_voice(events, 300) == [Event(0, 95, 40, 0.9), Event(95, 200, 42, 0.8)]
-
-
-def test_without_the_network_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    elsewhere = replace(packaged.NOTES, package="no-such-package")
-    monkeypatch.setattr(packaged, "NOTES", elsewhere)
-    transcription._network.cache_clear()
-    with pytest.raises(EstimatorFailed, match="make setup"):
-        heard_in("bass", line([40]))

@@ -1,5 +1,6 @@
 """What may come in: predictions against what jobs really take, and refusals."""
 
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from api.jobs.admission import Admission
 from api.jobs.capacity import (
     available_memory,
     memory_allows,
+    own_memory,
     predict_memory,
     predict_room,
     threads_a_worker,
@@ -22,10 +24,12 @@ from api.jobs.folders import Folders
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.worker import attempt, work
 from pipeline.codec.probe import Probe
-from pipeline.config import Limits, PipelineConfig
+from pipeline.config import Limits, PipelineConfig, WeightsConfig
 from pipeline.parallel import usable_cores
 from pipeline.progress import Progress
+from pipeline.weights import speech
 from pipeline.weights.registry import get_model_spec
+from pipeline.weights.speech import SPEECH
 from tests.audio_files import music, write_wav
 from tests.worker_support import FAST, submit, worker_config
 
@@ -218,6 +222,31 @@ def test_the_machine_is_known() -> None:
     spec = get_model_spec("hpss")
     assert memory_allows(spec, 0) == (predict_memory(spec) < available_memory())
     assert not memory_allows(spec, 1 << 60)
+
+
+def test_what_hears_lyrics_counts_where_it_takes_more_than_the_separation_did() -> None:
+    tiny, small = SPEECH["whisper-tiny.en"], SPEECH["whisper-small"]
+    htdemucs, hpss = get_model_spec("htdemucs"), get_model_spec("hpss")
+    # Loading whisper-tiny.en and hearing 240 s with it took 373 MB at the peak.
+    assert predict_memory(hpss, tiny) >= predict_memory(hpss) + 373_000_000
+    assert predict_memory(htdemucs, tiny) == predict_memory(htdemucs)
+    assert predict_memory(htdemucs, small) > predict_memory(htdemucs)
+    free = available_memory() + own_memory() - predict_memory(hpss, small)
+    assert memory_allows(hpss, free // 2, small) and not memory_allows(hpss, free + GIB, small)
+
+
+def test_what_hears_lyrics_is_told_by_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speech, "_in_package", lambda _: [])
+    weights = WeightsConfig(cache_dir=tmp_path)
+    assert speech.present(weights) is None
+    model = SPEECH["whisper-small"]
+    for file in model.files:
+        (tmp_path / model.name).mkdir(exist_ok=True)
+        (tmp_path / model.name / file.name).touch()
+        os.truncate(tmp_path / model.name / file.name, file.bytes)
+    assert speech.present(weights) is model
+    (tmp_path / model.name / "model.bin").unlink()
+    assert speech.present(weights) is None
 
 
 def test_a_worker_begins_nothing_for_which_there_is_no_memory(
