@@ -229,6 +229,11 @@ class Settings(BaseSettings):
     https://ui.example.org. Unless set that of this machine."""
     ticket_s: int = Field(default=900, ge=10, le=86400)
     """Seconds that a signed URL for playback, download or upload is valid."""
+    batch_items: int = Field(default=1000, ge=1, le=100_000)
+    """Recordings that one batch may name; each counts as a request to POST /process when its turn comes."""
+    import_dir: Path | None = None
+    """Folder on the server whose recordings batches may name by their paths; every key that may submit may
+    read all of them. Machines that serve the API must all have it. Unset: there is none."""
     upload_expiry_s: int = Field(default=86400, ge=60)
     """Seconds after its last byte at which a resumable upload that became no job is deleted."""
     upload_count: int = Field(default=20, ge=1)
