@@ -182,6 +182,9 @@ class Settings(BaseSettings):
     """Jobs that may wait; more are answered 503."""
     lease_s: float = Field(default=20.0, ge=3, allow_inf_nan=False)
     """Seconds after which the job of a silent worker is given to another."""
+    beat_s: float = Field(default=2.0, ge=0.2, le=60, allow_inf_nan=False)
+    """Seconds from one sign of life of a running job, and of its progress, to the next; never more than a
+    third of PIPELINE_LEASE_S. A cancelled job stops so much later. Longer ones spare the database."""
     worker_silence_s: float = Field(default=120.0, ge=3, allow_inf_nan=False)
     """Seconds after which a worker that shows no sign of life is killed and replaced."""
     max_attempts: int = Field(default=3, ge=1)
