@@ -12,7 +12,18 @@ from api.guards import install_guards
 from api.lifetime import running
 from api.openapi import DocumentedApp
 from api.request_traces import REQUEST_TRACES
-from api.routers import admin, artifacts, direct_uploads, jobs, listening, process, service, uploads, webhooks
+from api.routers import (
+    admin,
+    artifacts,
+    batches,
+    direct_uploads,
+    jobs,
+    listening,
+    process,
+    service,
+    uploads,
+    webhooks,
+)
 from api.settings import Settings
 from pipeline.software import VERSION
 
@@ -36,6 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
         keys=services.keys,
         tickets=services.tickets,
         audit=services.audit,
+        limits=assembly.limits,
         observe=services.metrics.observe_request,
     )
     return app
@@ -54,7 +66,7 @@ def bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | 
         redirect_slashes=False,  # to an address with the client's own Host header in it
     )
     for router in (
-        process.router, uploads.router, jobs.router, artifacts.router, service.router,
+        process.router, batches.router, uploads.router, jobs.router, artifacts.router, service.router,
         listening.router, webhooks.router, admin.router, direct_uploads.router,
     ):  # fmt: skip
         app.include_router(router)

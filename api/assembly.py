@@ -8,6 +8,8 @@ from sqlalchemy import Engine
 
 from api.admission_metrics import AdmissionMetrics
 from api.audit import Audit
+from api.batches.bell import BatchBell
+from api.batches.store import BatchStore
 from api.dependencies import Services
 from api.foundation import prepare, supervisor_of
 from api.ingest import ingest_rules
@@ -25,6 +27,7 @@ from api.jobs.workers import WorkerRegister
 from api.keeping.erasure import Eraser
 from api.keeping.holdings import Holdings
 from api.keeping.holds import Holds
+from api.limits import RateLimits
 from api.machine_metrics import MachineMetrics
 from api.metrics import Metrics
 from api.notifications.notifier import Notifier
@@ -54,6 +57,7 @@ class Assembly:
     Attributes:
         services: what routes may ask for.
         engine: of the database; disposed of when the service has stopped.
+        limits: how often each key may ask.
         supervisor: of the workers on this machine; none of them by Celery.
         dispatcher: sends webhooks.
         notifier: tells operators.
@@ -62,6 +66,7 @@ class Assembly:
 
     services: Services
     engine: Engine
+    limits: RateLimits
     supervisor: Supervisor
     dispatcher: Dispatcher
     notifier: Notifier
@@ -129,10 +134,13 @@ def assemble(settings: Settings) -> Assembly:
             uploads,
             beside=settings.backup_dir / "erased",
         ),
+        batches=BatchStore(engine, secret),
+        batch_bell=BatchBell(),
     )
     return Assembly(
         services=services,
         engine=engine,
+        limits=RateLimits(settings),
         supervisor=supervisor,
         dispatcher=Dispatcher(webhooks, sender),
         notifier=notifier_of(settings, engine, admission, folders),

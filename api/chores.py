@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from typing import Final
 
 from api.clocks import SteadyClock
 from api.dependencies import Services
@@ -15,6 +16,9 @@ from api.keeping.places import policy_of, record_expiry
 from api.leadership import Leadership
 from api.log_files import remove_old_logs
 from api.settings import MIB
+
+_BATCHES_KEPT: Final = timedelta(days=30)
+"""For how long it is known which jobs came in one batch."""
 
 
 def do_chores(services: Services, leadership: Leadership, stop: threading.Event) -> None:
@@ -50,6 +54,9 @@ def _chores(services: Services, leadership: Leadership) -> list[Callable[[], Non
     def forget_deliveries() -> None:
         services.webhooks.forget(clock.now() - timedelta(days=settings.webhook_log_days))
 
+    def forget_batches() -> None:
+        services.batches.forget(clock.now() - _BATCHES_KEPT)
+
     def sweep_copies() -> None:
         result_cache.prune(services.folders, settings.storage_cache_mb * MIB)
 
@@ -67,5 +74,6 @@ def _chores(services: Services, leadership: Leadership) -> list[Callable[[], Non
         remove_old_logs(services.folders.logs, clock.now() - timedelta(days=settings.log_days))
 
     return [
-        finish_erasures, sweep_jobs, sweep_uploads, forget_deliveries, sweep_copies, sweep_storage, sweep_logs
+        finish_erasures, sweep_jobs, sweep_uploads, forget_deliveries, forget_batches, sweep_copies,
+        sweep_storage, sweep_logs,
     ]  # fmt: skip

@@ -10,6 +10,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from api.assembly import Assembly
+from api.batch_intake import BatchIntake
 from api.chores import do_chores
 from api.leadership import Leadership
 
@@ -28,6 +29,7 @@ async def running(assembly: Assembly) -> AsyncIterator[None]:
     try:
         async with anyio.create_task_group() as tasks:
             await tasks.start(services.feed.run)
+            tasks.start_soon(BatchIntake(services, assembly.limits).run)
             yield
             tasks.cancel_scope.cancel()
     finally:
