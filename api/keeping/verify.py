@@ -20,7 +20,8 @@ from pipeline.errors import ManifestInvalid, PipelineError
 from pipeline.manifest import Manifest, read_manifest
 from pipeline.scratch import disk_errors
 
-_HAS_RECORDING = (JobStatus.QUEUED, JobStatus.RUNNING)
+_UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
+_GONE = (JobStatus.EXPIRED, JobStatus.ERASED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +103,13 @@ def _manifest_sums(audit: Audit) -> dict[str, str]:
 
 def _of_job(holdings: Holdings, job: Job, found: Verified, manifest: str | None) -> Iterator[Fault]:
     folder, upload = holdings.folders.result(job.id), holdings.folders.upload(job.id)
-    if job.status in _HAS_RECORDING or (job.input_path is not None and (upload / "input").exists()):
+    if job.status in _UNFINISHED or (job.status not in _GONE and job.input_path is not None):
         yield from _compared(upload / "input", job.input_sha256, job.id, "uploads", found)
     if job.status in {JobStatus.SUCCEEDED, JobStatus.EXPIRED}:
         yield from _of_result(job, folder, found)
         if manifest is not None and manifest_sum(holdings.folders, job.id) not in {manifest, ""}:
             yield Fault(f"outputs/{job.id}/manifest.json", "changed", job.id)
-    if job.status in {JobStatus.EXPIRED, JobStatus.ERASED} and upload.exists():
+    if job.status in _GONE and upload.exists():
         yield Fault(f"uploads/{job.id}", "left", job.id)
     if job.status is JobStatus.ERASED and folder.exists():
         yield Fault(f"outputs/{job.id}", "left", job.id)
@@ -168,8 +169,6 @@ def _strays(holdings: Holdings) -> Iterator[Fault]:
                 or is_incoming(path)
                 or path.name == "lost+found"  # of the disk
             ):
-                continue
-            if path.name == "lost+found":  # Of the disk.
                 continue
             try:
                 known = holdings.store.get(checked(path.name)) is not None
