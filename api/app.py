@@ -37,7 +37,7 @@ from api.jobs.workers import WorkerRegister
 from api.keeping.erasure import Eraser
 from api.keeping.holdings import Holdings
 from api.keeping.holds import Holds
-from api.keeping.places import folders_of, policy_of, record_expiry
+from api.keeping.places import folders_of, policy_of, record_expiry, with_keys
 from api.keeping.restore import refuse_unfinished
 from api.leadership import Leadership
 from api.log_files import remove_old_logs
@@ -74,14 +74,14 @@ def prepare(settings: Settings, *, create: bool = True) -> tuple[Engine, Folders
         create: whether to make a database that is missing.
 
     Raises:
-        PipelineError: the folders or the database cannot be used.
+        PipelineError: the folders or the database cannot be used, or a master key is missing.
     """
     refuse_unfinished(settings.data_dir)
     folders = folders_of(settings)
     folders.make()
     engine = open_database(settings.database_url.get_secret_value(), create=create)
     upgrade(engine)
-    return engine, folders
+    return engine, with_keys(folders, engine, settings)
 
 
 def supervisor_of(settings: Settings, *, bells: bool = False, count: int | None = None) -> Supervisor:

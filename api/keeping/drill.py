@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
 from api.database import open_database
+from api.encryption.data_keys import open_keys
+from api.encryption.master_keys import MasterKeys
 from api.jobs.folders import Folders
 from api.jobs.model import JobStatus
 from api.jobs.sql_store import SqlJobStore
@@ -58,6 +60,7 @@ def drill(
     load_secret: Callable[[Folders], ServerSecret],
     *,
     beside: Iterable[Path] = (),
+    masters: MasterKeys | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Drilled:
     """Restore the newest backup into a new folder, verify it, and remove it.
@@ -68,11 +71,13 @@ def drill(
         status: the figures are written to this file.
         load_secret: the server's, of a place.
         beside: further folders of tombstones.
+        masters: with which what is encrypted can be read.
         now: the time.
 
     Raises:
         BackupUnknown: there is none.
         BackupDamaged: it is not as it was written.
+        MasterKeyMissing: what it holds is encrypted with a master key that is not there.
         DiskFull: no space left.
         OutputUnwritable: the operating system refuses.
     """
@@ -84,7 +89,8 @@ def drill(
         engine = open_database(url, create=False)
         try:
             store = SqlJobStore(engine)
-            verified = verify(Holdings(engine, store, folders))
+            readable = replace(folders, keys=open_keys(engine, masters))
+            verified = verify(Holdings(engine, store, readable))
             waiting = {job.id for job in every_job(store, JobFilter(statuses=_UNFINISHED))}
         finally:
             engine.dispose()

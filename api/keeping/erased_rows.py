@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, exists, insert, or_, select, update
 
+from api.encryption.data_keys import destroy_key
 from api.jobs.model import JobStatus
 from api.jobs.rows import time_of
 from api.jobs.tables import idempotency_keys, job_events, jobs
@@ -66,8 +67,9 @@ def _erase_job(connection: Connection, tombstone: Tombstone) -> bool:
     job_id = tombstone.id
     row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one_or_none()
     forget_words(connection, audit_log.c.job_id == job_id, who=tombstone.pseudonym is not None)
+    had_key = destroy_key(connection, job_id)
     if row is None:
-        return False
+        return had_key
     before = row.input_sha256 == _NO_SUM and row.status is JobStatus.ERASED
     at = time_of(tombstone.erased_at)
     nothing: dict[str, Any] = {
@@ -85,7 +87,7 @@ def _erase_job(connection: Connection, tombstone: Tombstone) -> bool:
     answered = or_(idempotency_keys.c.job_id == job_id, idempotency_keys.c.body == job_id.encode())
     connection.execute(delete(idempotency_keys).where(answered))
     outbox.erase(connection, job_id)
-    return not before
+    return had_key or not before
 
 
 def _erase_owner(connection: Connection, tombstone: Tombstone, secret: ServerSecret) -> bool:

@@ -6,10 +6,11 @@ import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from api.audit import Audit
-from api.errors import NotFound
+from api.encryption.errors import DataKeyGone
+from api.encryption.stored import Stored
+from api.errors import Gone, NotFound
 from api.jobs.folders import checked, is_incoming
 from api.jobs.model import Job, JobStatus
 from api.jobs.results import manifest_sum
@@ -17,7 +18,7 @@ from api.jobs.store import JobFilter, every_job
 from api.keeping.holdings import Holdings
 from api.transactions import check_pages
 from pipeline.errors import ManifestInvalid, PipelineError
-from pipeline.manifest import Manifest, read_manifest
+from pipeline.manifest import Manifest, parse_manifest
 from pipeline.scratch import disk_errors
 
 _UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
@@ -31,7 +32,8 @@ class Fault:
     Attributes:
         path: below the folder of uploads or outputs, or ``database``.
         problem: ``missing``, ``changed``, ``unlisted`` (no manifest speaks of it), ``orphan`` (the database
-            knows no such job), ``left`` (it should have gone) or ``damaged``.
+            knows no such job), ``left`` (it should have gone), ``unreadable`` (it is encrypted, and its job's
+            key is gone) or ``damaged``.
         job_id: of the job that it concerns; may be empty.
     """
 
@@ -104,9 +106,9 @@ def _manifest_sums(audit: Audit) -> dict[str, str]:
 def _of_job(holdings: Holdings, job: Job, found: Verified, manifest: str | None) -> Iterator[Fault]:
     folder, upload = holdings.folders.result(job.id), holdings.folders.upload(job.id)
     if job.status in _UNFINISHED or (job.status not in _GONE and job.input_path is not None):
-        yield from _compared(upload / "input", job.input_sha256, job.id, "uploads", found)
+        yield from _compared(holdings.folders.stored_input(job.id), job.input_sha256, found)
     if job.status in {JobStatus.SUCCEEDED, JobStatus.EXPIRED}:
-        yield from _of_result(job, folder, found)
+        yield from _of_result(job, holdings.folders.stored_result(job.id), found)
         if manifest is not None and manifest_sum(holdings.folders, job.id) not in {manifest, ""}:
             yield Fault(f"outputs/{job.id}/manifest.json", "changed", job.id)
     if job.status in _GONE and upload.exists():
@@ -115,12 +117,15 @@ def _of_job(holdings: Holdings, job: Job, found: Verified, manifest: str | None)
         yield Fault(f"outputs/{job.id}", "left", job.id)
 
 
-def _of_result(job: Job, folder: Path, found: Verified) -> Iterator[Fault]:
-    name = f"outputs/{job.id}/manifest.json"
+def _of_result(job: Job, stored: Stored, found: Verified) -> Iterator[Fault]:
+    name, folder = f"outputs/{job.id}/manifest.json", stored.path
     try:
-        manifest = read_manifest(folder)
-    except ManifestInvalid:
-        yield Fault(name, "changed" if (folder / "manifest.json").exists() else "missing", job.id)
+        manifest = parse_manifest((stored / "manifest.json").read())
+    except FileNotFoundError:
+        yield Fault(name, "missing", job.id)
+        return
+    except (ManifestInvalid, Gone) as exc:
+        yield Fault(name, _problem(exc), job.id)
         return
     found.files += 1
     if manifest.job_id != job.id or manifest.input.sha256 != job.input_sha256:
@@ -129,7 +134,7 @@ def _of_result(job: Job, folder: Path, found: Verified) -> Iterator[Fault]:
         listed: set[str] = set()
     else:
         listed = {artifact.path for artifact in manifest.artifacts}
-        yield from _of_artifacts(job, folder, manifest, found)
+        yield from _of_artifacts(job, stored, manifest, found)
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder).as_posix()
         if not path.is_dir() and inside != "manifest.json" and inside not in listed:
@@ -137,27 +142,33 @@ def _of_result(job: Job, folder: Path, found: Verified) -> Iterator[Fault]:
             yield Fault(f"outputs/{job.id}/{inside}", problem, job.id)
 
 
-def _of_artifacts(job: Job, folder: Path, manifest: Manifest, found: Verified) -> Iterator[Fault]:
+def _of_artifacts(job: Job, stored: Stored, manifest: Manifest, found: Verified) -> Iterator[Fault]:
     for artifact in manifest.artifacts:
-        path = folder / artifact.path
-        if not path.resolve().is_relative_to(folder.resolve()):
+        file = stored / artifact.path
+        if not file.path.resolve().is_relative_to(stored.path.resolve()):
             yield Fault(f"outputs/{job.id}/{artifact.path}", "changed", job.id)
             continue
-        yield from _compared(path, artifact.sha256, job.id, "outputs", found)
+        yield from _compared(file, artifact.sha256, found)
 
 
-def _compared(path: Path, sha256: str, job_id: str, root: str, found: Verified) -> Iterator[Fault]:
-    name = f"{root}/{job_id}/{path.as_posix().rpartition(f'/{job_id}/')[2]}"
+def _compared(stored: Stored, sha256: str, found: Verified) -> Iterator[Fault]:
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with stored.open() as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
             found.bytes += file.tell()
     except FileNotFoundError:
-        yield Fault(name, "missing", job_id)
+        yield Fault(stored.name, "missing", stored.job_id)
+        return
+    except Gone as exc:
+        yield Fault(stored.name, _problem(exc), stored.job_id)
         return
     found.files += 1
     if digest != sha256:
-        yield Fault(name, "changed", job_id)
+        yield Fault(stored.name, "changed", stored.job_id)
+
+
+def _problem(exc: ManifestInvalid | Gone) -> str:
+    return "unreadable" if isinstance(exc, DataKeyGone) else "changed"
 
 
 def _strays(holdings: Holdings) -> Iterator[Fault]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import anyio
@@ -28,7 +29,7 @@ from api.file_answers import FileAnswer
 from api.jobs.idempotency import Begun, Replay
 from api.jobs.intake import examine, forget_input, job_config, keep_input, new_job
 from api.jobs.model import Job, JobStatus
-from api.jobs.results import is_whole, read_result
+from api.jobs.results import is_whole, manifest_file, read_result
 from api.jobs.usage import check_quota
 from api.problems import refusals
 from api.receiving import Received, Recording, received, request_body
@@ -180,7 +181,7 @@ def _accept(
     )
     services.admission.admit_upload(examined.bytes, examined.probe, config)
     try:
-        keep_input(recording.path, services.folders.uploads, job)
+        keep_input(recording.path, services.folders, job)
         if services.folders.shared is not None:
             services.folders.shared.keep_input(job.id, services.folders.input(job))
         services.store.add(job, max_queued=services.settings.max_queued)
@@ -219,8 +220,9 @@ async def _answer(services: Services, job: Job, wait_s: float, *, repeated: bool
         headers["X-Repeated"] = "true"
     if wait_s and job.status is JobStatus.SUCCEEDED:
         await run_sync(read_result, services.folders, job.id)
-        manifest = services.folders.result(job.id) / "manifest.json"
-        return FileAnswer(manifest, media_type="application/json", headers=headers)
+        manifest = manifest_file(services.folders, job.id)
+        answer = partial(FileAnswer, manifest, media_type="application/json", headers=headers)
+        return await run_sync(answer)
     body = await run_sync(job_body, job, services.store, services.outlook)
     if not job.status.final:
         headers["Retry-After"] = str(max(round(min(body.eta_s or 5, 60)), 1))
