@@ -117,6 +117,7 @@ def restore_command(
             at=moment,
             only_database=only_database,
             beside=[(source or settings.backup_dir) / "erased"],
+            masters=master_keys(settings),
             record=record,
         )
     if as_json:

@@ -75,6 +75,10 @@ class Shared:
         """Bring a manifest here, unless it is. False when there is none."""
         return target.is_file() or self.storage.fetch(_manifest(job_id), target)
 
+    def copy_artifact(self, job_id: str, artifact: Artifact, target: Path) -> bool:
+        """Copy an artifact as it is stored, whatever it holds. False when it is gone."""
+        return self.storage.fetch(_artifact(job_id, artifact), target)
+
     def fetch_artifact(self, job_id: str, artifact: Artifact, target: Stored) -> bool:
         """Bring an artifact here, unless it is. False when it is gone.
 
@@ -85,7 +89,7 @@ class Shared:
             return True
         beside = target.path.with_name(f".tmp-{uuid.uuid4()}")
         try:
-            if not self.storage.fetch(_artifact(job_id, artifact), beside):
+            if not self.copy_artifact(job_id, artifact, beside):
                 return False
             if _sha256(target.at(beside)) != artifact.sha256:
                 raise ResultDamaged(
@@ -110,9 +114,13 @@ class Shared:
             if name != "manifest.json":
                 self.storage.remove(f"{_result(job_id)}{name}/")
 
+    def names(self, job_id: str) -> set[str]:
+        """What stands below a job's result: ``manifest.json``, and how artifacts' hashes begin."""
+        return set(self.storage.below(_result(job_id)))
+
     def has_audio(self, job_id: str) -> bool:
         """Whether anything of a result is there besides its manifest."""
-        return any(name != "manifest.json" for name in self.storage.below(_result(job_id)))
+        return bool(self.names(job_id) - {"manifest.json"})
 
     def forget_result(self, job_id: str) -> None:
         """Remove the result of a job."""
@@ -130,6 +138,11 @@ class Shared:
         return {name for prefix in ("uploads/", "outputs/") for name in self.storage.below(prefix)}
 
 
+def name_of(artifact: Artifact) -> str:
+    """Under which of `Shared.names` an artifact stands."""
+    return artifact.sha256[:_HASH_CHARS]
+
+
 def _input(job_id: str) -> str:
     return f"uploads/{job_id}/input"
 
@@ -143,7 +156,7 @@ def _manifest(job_id: str) -> str:
 
 
 def _artifact(job_id: str, artifact: Artifact) -> str:
-    return f"outputs/{job_id}/{artifact.sha256[:_HASH_CHARS]}/{artifact.path}"
+    return f"outputs/{job_id}/{name_of(artifact)}/{artifact.path}"
 
 
 def _sha256(stored: Stored) -> str:

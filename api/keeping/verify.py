@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from api.audit import Audit
 from api.encryption.errors import DataKeyGone
 from api.encryption.stored import Stored
 from api.errors import Gone, NotFound
-from api.jobs.folders import checked, is_incoming
+from api.jobs.folders import Folders, checked, is_incoming
 from api.jobs.model import Job, JobStatus
-from api.jobs.results import manifest_sum
+from api.jobs.shared import Shared, name_of
 from api.jobs.store import JobFilter, every_job
+from api.keeping.held_files import HeldFiles
 from api.keeping.holdings import Holdings
+from api.keeping.scratch import scratch_folder
 from api.transactions import check_pages
 from pipeline.errors import ManifestInvalid, PipelineError
-from pipeline.manifest import Manifest, parse_manifest
+from pipeline.manifest import Artifact, parse_manifest
 from pipeline.scratch import disk_errors
 
 _UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
@@ -84,15 +87,18 @@ def verify(holdings: Holdings, audit: Audit | None = None) -> Verified:
         found.faults.append(Fault("database", "damaged"))
         return found
     sums = {} if audit is None else _manifest_sums(audit)
-    with disk_errors("what is kept"):
+    folders = holdings.folders
+    place = nullcontext(folders.data) if folders.shared is None else scratch_folder(folders.data)
+    with disk_errors("what is kept"), place as scratch:
+        files = HeldFiles(folders, scratch)
         for job in list(every_job(holdings.store, JobFilter())):
             found.jobs += 1
-            faults = list(_of_job(holdings, job, found, sums.get(job.id)))
+            faults = list(_of_job(files, job, found, sums.get(job.id)))
             if faults:
                 # It may have ended, expired or been erased meanwhile.
                 now = holdings.store.get(job.id)
                 found.faults += faults if now is not None and now.status is job.status else []
-        found.faults += _strays(holdings)
+        found.faults += _strays(holdings) if folders.shared is None else _strays_of(folders.shared, holdings)
     found.seconds = time.monotonic() - began
     return found
 
@@ -103,24 +109,28 @@ def _manifest_sums(audit: Audit) -> dict[str, str]:
     return {entry.job_id: entry.output for entry in ends if entry.output.startswith("manifest sha256 ")}
 
 
-def _of_job(holdings: Holdings, job: Job, found: Verified, manifest: str | None) -> Iterator[Fault]:
-    folder, upload = holdings.folders.result(job.id), holdings.folders.upload(job.id)
+def _of_job(files: HeldFiles, job: Job, found: Verified, manifest: str | None) -> Iterator[Fault]:
     if job.status in _UNFINISHED or (job.status not in _GONE and job.input_path is not None):
-        yield from _compared(holdings.folders.stored_input(job.id), job.input_sha256, found)
+        with files.recording(job.id) as recording:
+            yield from _compared(recording, job.input_sha256, found)
     if job.status in {JobStatus.SUCCEEDED, JobStatus.EXPIRED}:
-        yield from _of_result(job, holdings.folders.stored_result(job.id), found)
-        if manifest is not None and manifest_sum(holdings.folders, job.id) not in {manifest, ""}:
-            yield Fault(f"outputs/{job.id}/manifest.json", "changed", job.id)
-    if job.status in _GONE and upload.exists():
+        yield from _of_result(files, job, found, manifest)
+    folders = files.folders
+    recording_left, result_left = folders.upload(job.id).exists(), folders.result(job.id).exists()
+    if folders.shared is not None:
+        recording_left, result_left = folders.shared.has_input(job.id), bool(folders.shared.names(job.id))
+    if job.status in _GONE and recording_left:
         yield Fault(f"uploads/{job.id}", "left", job.id)
-    if job.status is JobStatus.ERASED and folder.exists():
+    if job.status is JobStatus.ERASED and result_left:
         yield Fault(f"outputs/{job.id}", "left", job.id)
 
 
-def _of_result(job: Job, stored: Stored, found: Verified) -> Iterator[Fault]:
-    name, folder = f"outputs/{job.id}/manifest.json", stored.path
+def _of_result(files: HeldFiles, job: Job, found: Verified, manifest_sum: str | None) -> Iterator[Fault]:
+    name = f"outputs/{job.id}/manifest.json"
     try:
-        manifest = parse_manifest((stored / "manifest.json").read())
+        with files.manifest(job.id) as stored:
+            data = stored.read()
+        manifest = parse_manifest(data)
     except FileNotFoundError:
         yield Fault(name, "missing", job.id)
         return
@@ -128,27 +138,38 @@ def _of_result(job: Job, stored: Stored, found: Verified) -> Iterator[Fault]:
         yield Fault(name, _problem(exc), job.id)
         return
     found.files += 1
-    if manifest.job_id != job.id or manifest.input.sha256 != job.input_sha256:
+    said = f"manifest sha256 {hashlib.sha256(data).hexdigest()}"
+    other = manifest.job_id != job.id or manifest.input.sha256 != job.input_sha256
+    if other or manifest_sum not in {None, said}:
         yield Fault(name, "changed", job.id)
-    if job.status is JobStatus.EXPIRED:
-        listed: set[str] = set()
-    else:
-        listed = {artifact.path for artifact in manifest.artifacts}
-        yield from _of_artifacts(job, stored, manifest, found)
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder).as_posix()
-        if not path.is_dir() and inside != "manifest.json" and inside not in listed:
-            problem = "left" if job.status is JobStatus.EXPIRED else "unlisted"
-            yield Fault(f"outputs/{job.id}/{inside}", problem, job.id)
+    artifacts = [] if job.status is JobStatus.EXPIRED else manifest.artifacts
+    yield from _of_artifacts(files, job, artifacts, found)
+    yield from _others(files.folders, job, artifacts)
 
 
-def _of_artifacts(job: Job, stored: Stored, manifest: Manifest, found: Verified) -> Iterator[Fault]:
-    for artifact in manifest.artifacts:
-        file = stored / artifact.path
-        if not file.path.resolve().is_relative_to(stored.path.resolve()):
+def _of_artifacts(
+    files: HeldFiles, job: Job, artifacts: Sequence[Artifact], found: Verified
+) -> Iterator[Fault]:
+    folder = files.folders.result(job.id)
+    for artifact in artifacts:
+        if not (folder / artifact.path).resolve().is_relative_to(folder.resolve()):
             yield Fault(f"outputs/{job.id}/{artifact.path}", "changed", job.id)
             continue
-        yield from _compared(file, artifact.sha256, found)
+        with files.artifact(job.id, artifact) as file:
+            yield from _compared(file, artifact.sha256, found)
+
+
+def _others(folders: Folders, job: Job, artifacts: Sequence[Artifact]) -> Iterator[Fault]:
+    """What lies beside the artifacts of a result."""
+    problem = "left" if job.status is JobStatus.EXPIRED else "unlisted"
+    if folders.shared is not None:
+        names = folders.shared.names(job.id) - {name_of(artifact) for artifact in artifacts}
+    else:
+        folder = folders.result(job.id)
+        paths = (path for path in folder.rglob("*") if not path.is_dir())
+        names = {path.relative_to(folder).as_posix() for path in paths} - {one.path for one in artifacts}
+    for name in sorted(names - {"manifest.json"}):
+        yield Fault(f"outputs/{job.id}/{name}", problem, job.id)
 
 
 def _compared(stored: Stored, sha256: str, found: Verified) -> Iterator[Fault]:
@@ -187,3 +208,13 @@ def _strays(holdings: Holdings) -> Iterator[Fault]:
                 known = False
             if not known and path.exists():
                 yield Fault(f"{name}/{path.name}", "orphan")
+
+
+def _strays_of(shared: Shared, holdings: Holdings) -> Iterator[Fault]:
+    for job_id in sorted(shared.jobs()):
+        try:
+            known = holdings.store.get(checked(job_id)) is not None
+        except NotFound:
+            known = False
+        if not known:
+            yield Fault(f"storage/{job_id}", "orphan")
