@@ -153,7 +153,7 @@ def _accept(
     )
     services.admission.admit_upload(examined.bytes, examined.probe, config)
     try:
-        keep_input(recording.path, services.folders.uploads, job)
+        keep_input(recording.path, services.folders, job)
         if services.folders.shared is not None:
             services.folders.shared.keep_input(job.id, services.folders.input(job))
         services.store.add(job, max_queued=services.settings.max_queued)

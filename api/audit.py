@@ -12,8 +12,9 @@ from dataclasses import asdict, astuple, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, insert, select, text, update
+from sqlalchemy import Connection, Dialect, Engine, Row, insert, select, text, update
 
+from api.encryption.fields import cipher_of
 from api.errors import InvalidRequest
 from api.security.secret import ServerSecret
 from api.security.tables import audit_head, audit_log
@@ -24,6 +25,7 @@ _LONGEST = 1000
 _SHORT = 64
 _START = "0" * 64
 _PAGE = 1000
+_WORDS = ("input", "output")
 
 ERASE = "erase"
 """The action of an entry that tells of the erasure of its job."""
@@ -196,7 +198,7 @@ class Audit:
                 address=_short(address),
                 previous=_START if head is None else head.hash,
             ).sealed()
-            connection.execute(insert(audit_log), [asdict(entry)])
+            connection.execute(insert(audit_log), [_row(entry, self._engine.dialect)])
             end = {"seq": entry.seq, "hash": entry.hash, "seal": self._seal(entry.seq, entry.hash)}
             connection.execute(
                 insert(audit_head).values(id=1, **end) if head is None else update(audit_head).values(**end)
@@ -212,7 +214,7 @@ class Audit:
         while True:
             query = select(audit_log).where(audit_log.c.seq > after).order_by(audit_log.c.seq).limit(_PAGE)
             with reading(self._engine) as connection:
-                page = [AuditEntry(**row._mapping) for row in connection.execute(query)]
+                page = [_entry(row, self._engine.dialect) for row in connection.execute(query)]
             yield from page
             if len(page) < _PAGE:
                 return
@@ -229,7 +231,7 @@ class Audit:
         if before is not None:
             query = query.where(audit_log.c.seq < before)
         with reading(self._engine) as connection:
-            return [AuditEntry(**row._mapping) for row in connection.execute(query)]
+            return [_entry(row, self._engine.dialect) for row in connection.execute(query)]
 
     def verify(self, noted_head: str | None = None) -> Verdict:
         """Recompute the chain, up to where it ended when the verification began.
@@ -338,6 +340,23 @@ class _Wordless:
             self.unexplained.clear()
         elif entry.action == ERASE:
             self.unexplained.pop(entry.job_id, None)
+
+
+def _row(entry: AuditEntry, dialect: Dialect) -> dict[str, Any]:
+    """An entry as it is stored. What is said about jobs names recordings, and is encrypted as names are."""
+    row = asdict(entry)
+    cipher = cipher_of(dialect) if entry.job_id else None
+    if cipher is not None:
+        row |= {word: cipher.encrypt(f"audit_log.{word}", row[word], found=False) for word in _WORDS}
+    return row
+
+
+def _entry(row: Row[Any], dialect: Dialect) -> AuditEntry:
+    values = dict(row._mapping)
+    cipher = cipher_of(dialect) if values["job_id"] else None
+    if cipher is not None:
+        values |= {word: cipher.decrypt(f"audit_log.{word}", values[word], found=False) for word in _WORDS}
+    return AuditEntry(**values)
 
 
 def _last(connection: Connection) -> int:

@@ -11,6 +11,7 @@ import typer
 from api import (
     cli_audit,
     cli_backup,
+    cli_encryption,
     cli_erasure,
     cli_keys,
     cli_migrate,
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_audit.app, name="audit")
+app.add_typer(cli_encryption.app, name="encryption")
 app.add_typer(cli_notify.app, name="notify")
 app.add_typer(cli_report.app, name="report")
 cli_backup.register(app)

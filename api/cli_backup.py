@@ -22,7 +22,7 @@ from api.keeping.backup import BackedUp, Tiers, back_up
 from api.keeping.drill import drill, figures
 from api.keeping.errors import BackupUnknown
 from api.keeping.holdings import Holdings
-from api.keeping.places import folders_of, vault_of
+from api.keeping.places import folders_of, master_keys, vault_of, with_keys
 from api.keeping.restore import Restored, restore
 from api.keeping.scrub import scrub
 from api.keeping.tombstones import standing
@@ -39,7 +39,8 @@ Where = Annotated[Path | None, typer.Option(help="Folder of plain backups. Defau
 
 def holdings_of(services: Services) -> Holdings:
     """What a service holds."""
-    return Holdings(services.engine, SqlJobStore(services.engine), folders_of(services.settings))
+    folders = with_keys(folders_of(services.settings), services.engine, services.settings)
+    return Holdings(services.engine, SqlJobStore(services.engine), folders)
 
 
 def erase_in_vault(services: Services) -> int:
@@ -116,6 +117,7 @@ def restore_command(
             at=moment,
             only_database=only_database,
             beside=[(source or settings.backup_dir) / "erased"],
+            masters=master_keys(settings),
             record=record,
         )
     if as_json:
@@ -173,6 +175,7 @@ def drill_command(
             data / "drill-status.json",
             secret_of,
             beside=[(source or settings.backup_dir) / "erased"],
+            masters=master_keys(settings),
         )
     typer.echo(json.dumps(figures(drilled, datetime.now(UTC)), indent=2))
     if not drilled.passed:

@@ -19,7 +19,8 @@ def migrate_store(
     with told():
         from api.database import open_database
         from api.errors import SettingsInvalid
-        from api.keeping.places import folders_of
+        from api.keeping.places import folders_of, with_keys
+        from api.migrate import upgrade
         from api.moving import copy_files, move_database, unseal
 
         if undo:
@@ -29,11 +30,15 @@ def migrate_store(
             typer.echo("the old database takes changes again")
             return
         if files:
-            folders = folders_of(service_settings(None))
+            settings = service_settings(None)
+            folders = folders_of(settings)
             if folders.shared is None:
                 raise SettingsInvalid("--files needs STORAGE=s3://bucket/prefix, or a folder.")
             folders.make()
-            copied = copy_files(folders, folders.shared, typer.echo)
+            engine = open_database(settings.database_url.get_secret_value())
+            upgrade(engine)
+            copied = copy_files(with_keys(folders, engine, settings), folders.shared, typer.echo)
+            engine.dispose()
             typer.echo(
                 f"{copied.recordings} recordings and {copied.results} results copied and read back; "
                 f"{copied.known} were there"

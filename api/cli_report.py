@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -15,9 +13,8 @@ from api.audit import Audit
 from api.cli_backup import EXIT_BROKEN, holdings_of
 from api.cli_services import Services, open_services, told
 from api.keeping import reports
+from api.keeping.dependencies import audit_dependencies
 from api.settings import MIB
-
-_AUDIT_S = 300
 
 Days = Annotated[int, typer.Option(min=1, help="How far back.")]
 
@@ -75,26 +72,15 @@ def cost(
 @app.command()
 def dependencies(
     requirements: Annotated[Path, typer.Option(help="The pins to look at.")] = Path("requirements.txt"),
+    osv_url: Annotated[
+        str | None, typer.Option(help="Of a service that speaks like OSV: a mirror. Default: PyPI is asked.")
+    ] = None,
 ) -> None:
     """Which dependencies have known vulnerabilities, by pip-audit, which asks its database by the network."""
-    program = shutil.which("pip-audit")
-    if program is None:
-        typer.echo("error: pip-audit is not installed.", err=True)
-        typer.echo("       Install it beside the service: pipx install pip-audit.", err=True)
-        raise typer.Exit(1)
-    argv = [program, "--requirement", str(requirements), "--no-deps", "--disable-pip", "--format", "json"]
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=_AUDIT_S, check=False)
-        found = json.loads(done.stdout)["dependencies"]
-    except (ValueError, KeyError, subprocess.TimeoutExpired) as exc:
-        typer.echo(
-            "error: pip-audit could not ask its database: nothing is known of vulnerabilities.", err=True
-        )
-        typer.echo("       Run it where the network can be reached.", err=True)
-        raise typer.Exit(1) from exc
-    known = {one["name"]: [v["id"] for v in one["vulns"]] for one in found if one.get("vulns")}
-    _print({"packages": len(found), "vulnerable": known})
-    if known:
+    with told():
+        audited = audit_dependencies(requirements, osv_url)
+    _print({"packages": audited.packages, "skipped": audited.skipped, "vulnerable": audited.vulnerable})
+    if audited.vulnerable:
         raise typer.Exit(EXIT_BROKEN)
 
 

@@ -14,7 +14,9 @@ from sqlalchemy import Engine
 
 from api.audit import Audit
 from api.database import open_database
+from api.encryption.data_keys import open_keys
 from api.errors import SettingsInvalid
+from api.keeping.places import master_keys
 from api.keeping.restore import refuse_unfinished
 from api.migrate import upgrade
 from api.security.secret import ServerSecret, load_secret
@@ -62,6 +64,9 @@ def service_settings(log_file: str | None) -> Settings:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     hidden = (getattr(settings, name) for name in SECRETS)
     secrets = [secret.get_secret_value() for secret in hidden if secret is not None]
+    if settings.encryption_keys is not None:
+        said = settings.encryption_keys.get_secret_value().replace(",", " ")
+        secrets += [key.rpartition(":")[2] for key in said.split()]
     configure_logging(
         settings.logging_level,
         style=settings.log_format,
@@ -80,6 +85,9 @@ def open_services() -> Iterator[Services]:
         SettingsInvalid: a setting makes no sense.
         RestoreUnfinished: a restore was begun here and did not end.
         DatabaseUnavailable: the database is busy, out of reach or damaged.
+        MasterKeyMissing: something is encrypted with a master key that the settings do not name.
+        MasterKeyWrong: a master key is another one than before.
+        KeyCommandFailed: a key service refused.
     """
     settings = load_settings(os.environ, Path(".env"))
     refuse_unfinished(settings.data_dir)
@@ -87,6 +95,7 @@ def open_services() -> Iterator[Services]:
     engine = open_database(settings.database_url.get_secret_value())
     try:
         upgrade(engine)
+        open_keys(engine, master_keys(settings))
         yield Services(settings, engine, secret)
     finally:
         engine.dispose()

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
-from pathlib import Path
+import stat
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
 
+import anyio
+from anyio.to_thread import run_sync
 from fastapi.responses import FileResponse
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from api.encryption.stored import Stored
 from api.errors import RangeUnsatisfiable
 
+_SIZE: Final = stat.ST_SIZE
 _SPEC: Final = re.compile(r"(\d{0,18})-(\d{0,18})")
 
 
@@ -21,7 +27,7 @@ class FileAnswer(FileResponse):
     """A file that is there and does not change, with its ETag; `If-None-Match` and ranges are served.
 
     Args:
-        path: of the file.
+        stored: the file.
         media_type: of what it holds.
         headers: further ones.
         filename: under which it is saved; None: no word about that.
@@ -30,21 +36,34 @@ class FileAnswer(FileResponse):
 
     def __init__(
         self,
-        path: Path,
+        stored: Stored,
         *,
         media_type: str,
         headers: Mapping[str, str] | None = None,
         filename: str | None = None,
         inline: bool = False,
     ) -> None:
+        self._stored = stored
+        info, size = stored.path.stat(), stored.size()
+        if size != info.st_size:  # A client sees the size of what an encrypted file holds.
+            info = os.stat_result((*info[:_SIZE], size, *info[_SIZE + 1 :]))
         super().__init__(
-            path,
+            stored.path,
             media_type=media_type,
             headers=headers,
             filename=filename,
             content_disposition_type="inline" if inline else "attachment",
-            stat_result=path.stat(),
+            stat_result=info,
         )
+
+    @asynccontextmanager
+    async def _open_file(self) -> AsyncIterator[anyio.AsyncFile[bytes]]:
+        file = anyio.wrap_file(await run_sync(self._stored.open))
+        try:
+            yield file
+        finally:
+            with anyio.CancelScope(shield=True):
+                await file.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request.

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from api.database import open_database
 from api.jobs.folders import Folders
 from api.jobs.supervisor import Supervisor
-from api.keeping.places import folders_of
+from api.keeping.places import folders_of, with_keys
 from api.keeping.restore import refuse_unfinished
 from api.migrate import upgrade
 from api.settings import Settings
@@ -23,14 +23,14 @@ def prepare(settings: Settings, *, create: bool = True) -> tuple[Engine, Folders
         create: whether to make a database that is missing.
 
     Raises:
-        PipelineError: the folders or the database cannot be used.
+        PipelineError: the folders or the database cannot be used, or a master key is missing.
     """
     refuse_unfinished(settings.data_dir)
     folders = folders_of(settings)
     folders.make()
     engine = open_database(settings.database_url.get_secret_value(), create=create)
     upgrade(engine)
-    return engine, folders
+    return engine, with_keys(folders, engine, settings)
 
 
 def supervisor_of(settings: Settings, *, bells: bool = False, count: int | None = None) -> Supervisor:

@@ -6,6 +6,7 @@ accepted there that would be lost. Who reads goes on reading all the while.
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
 import tempfile
@@ -18,13 +19,14 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Table, func, insert, select, text
 
 from api.database import metadata
-from api.errors import Conflict, SettingsInvalid
+from api.encryption.stored import Stored
+from api.errors import Conflict, Gone, SettingsInvalid
 from api.jobs.folders import Folders
 from api.jobs.shared import Shared
 from api.migrate import declare, is_current, upgrade
 from api.transactions import SEALED, writing
 from pipeline.errors import ManifestInvalid
-from pipeline.manifest import read_manifest
+from pipeline.manifest import Manifest, parse_manifest
 
 _BATCH: Final = 500
 
@@ -186,39 +188,38 @@ def copy_files(folders: Folders, shared: Shared, say: Callable[[str], None]) -> 
         shared.keep_input(job_id, path)
         with tempfile.TemporaryDirectory(dir=folders.downloads) as scratch:
             back = Path(scratch) / "input"
-            if not shared.fetch_input(job_id, back) or _sha256(back) != _sha256(path):
+            if not shared.fetch_input(job_id, back) or not filecmp.cmp(back, path, shallow=False):
                 raise Conflict(f"The recording of job {job_id} did not come back as it was sent.")
         done.recordings += 1
     for path in sorted(folders.outputs.glob("[0-9a-zA-Z]*/manifest.json")):
-        job_id, result = path.parent.name, path.parent
+        job_id = path.parent.name
+        result = folders.stored_result(job_id)
         if shared.has_result(job_id):
             done.known += 1
-        elif not _is_whole(result):
+        elif (manifest := _whole(result)) is None:
             done.damaged += (job_id,)
             say(f"{job_id}: its result is damaged or expired: it stays where it is")
         else:
-            shared.publish(job_id, result)
+            shared.publish(job_id, path.parent, manifest)
             with tempfile.TemporaryDirectory(dir=folders.downloads) as scratch:
-                for artifact in read_manifest(path).artifacts:
+                for artifact in manifest.artifacts:
                     # Compares the hash with the manifest's.
-                    if not shared.fetch_artifact(job_id, artifact, Path(scratch) / artifact.path):
+                    back = Path(scratch) / artifact.path
+                    if not shared.fetch_artifact(job_id, artifact, (result / artifact.path).at(back)):
                         raise Conflict(f"{artifact.path} of job {job_id} did not come back.")
             done.results += 1
             say(f"{job_id}: copied and read back")
     return done
 
 
-def _is_whole(result: Path) -> bool:
+def _whole(result: Stored) -> Manifest | None:
+    """The manifest of a result; None where not all is as it says."""
     try:
-        artifacts = read_manifest(result / "manifest.json").artifacts
-    except ManifestInvalid:
-        return False
-    return all(
-        (path := result / artifact.path).is_file() and _sha256(path) == artifact.sha256
-        for artifact in artifacts
-    )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        manifest = parse_manifest((result / "manifest.json").read())
+        for artifact in manifest.artifacts:
+            with (result / artifact.path).open() as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != artifact.sha256:  # type: ignore[arg-type]
+                    return None
+    except (ManifestInvalid, OSError, Gone):
+        return None
+    return manifest

@@ -27,6 +27,7 @@ from api.settings_types import (
     OptionalRate,
     Ports,
     TimeOfDay,
+    are_master_keys,
     as_rate,
     at_least,
     is_broker_url,
@@ -121,6 +122,14 @@ class Settings(BaseSettings):
     """Days for which every backup is kept."""
     backup_monthly_days: int = Field(default=365, ge=0)
     """Days for which the last backup of each month is kept."""
+    encryption_keys: Annotated[SecretStr, AfterValidator(are_master_keys)] | None = None
+    """Master keys: with one, all that jobs leave is encrypted. name:key, apart by commas; the first is used
+    for what is new, the others still open what they were used for. See docs/ENCRYPTION.md."""
+    encryption_command: str | None = Field(default=None, min_length=1)
+    """Instead: a program that asks a key service, called with wrap or unwrap and the name of the key. See
+    docs/ENCRYPTION.md."""
+    encryption_command_key: str = Field(default="default", min_length=1, max_length=128)
+    """Name of the key service's key."""
     database_url: SecretStr = Field(
         default_factory=lambda data: SecretStr(f"sqlite:///{data['data_dir'] / 'pipeline.db'}")
     )

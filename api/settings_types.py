@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from limits import parse_many
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from api.encryption.master_keys import parse_keys
 from api.notifications.receivers import receivers_of
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -79,6 +80,16 @@ def receivers(value: SecretStr) -> SecretStr:
         ValueError: they make no sense; nothing of them is in the message.
     """
     receivers_of(value.get_secret_value())
+    return value
+
+
+def are_master_keys(value: SecretStr) -> SecretStr:
+    """Master keys, as they are.
+
+    Raises:
+        ValueError: they make no sense; nothing of them is in the message.
+    """
+    parse_keys(value.get_secret_value())
     return value
 
 

@@ -1,8 +1,9 @@
 """Times backup, verification and drill on many jobs: ``python -m bench.recovery --jobs 1000 --mb 2``.
 
 The jobs are copies of one real manifest with stems of random bytes: nothing in them can be packed or
-deduplicated.
-Four times their size is needed on the disk of ``--folder``.
+deduplicated. With ``--random-mb`` only so much of each job is random, and the rest are holes of its files:
+every byte is still read, hashed, sent and restored, but in a repository of restic they need little room.
+Four times their size is needed on the disk of ``--folder``; with holes and ``--vault restic``, once.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from pipeline.manifest import Artifact, Manifest, read_manifest
 from pipeline.run import run
 
 _STEMS = ("drums", "bass", "other", "vocals")
+_NOTHING = bytes(1 << 20)
 
 
 def template(folder: Path) -> Manifest:
@@ -50,10 +52,22 @@ def template(folder: Path) -> Manifest:
     return read_manifest(next((folder / "out").glob("*/manifest.json")))
 
 
-def fill(holdings: Holdings, count: int, job_bytes: int, of: Manifest, seed: int = 1) -> None:
+def write_file(path: Path, content: bytes, size: int) -> str:
+    """Write a file that ends with a hole; its SHA-256."""
+    digest = sha256(content)
+    with path.open("wb") as file:
+        file.write(content)
+        file.truncate(size)
+    for start in range(len(content), size, len(_NOTHING)):
+        digest.update(_NOTHING[: size - start])
+    return digest.hexdigest()
+
+
+def fill(holdings: Holdings, count: int, job_bytes: int, random_bytes: int, of: Manifest) -> None:
     """Make finished jobs of one recording and four stems each."""
-    rng = random.Random(seed)
-    size = job_bytes // (len(_STEMS) + 1)
+    rng = random.Random(1)
+    files = len(_STEMS) + 1
+    size, written = job_bytes // files, random_bytes // files
     now = datetime.now(UTC)
     for number in range(count):
         job_id = str(uuid.UUID(int=rng.getrandbits(128), version=4))
@@ -61,18 +75,15 @@ def fill(holdings: Holdings, count: int, job_bytes: int, of: Manifest, seed: int
         stems.mkdir(parents=True)
         artifacts = []
         for name in _STEMS:
-            data = rng.randbytes(size)
-            (stems / f"{name}.flac").write_bytes(data)
+            digest = write_file(stems / f"{name}.flac", rng.randbytes(written), size)
             artifacts.append(
                 Artifact(
                     name=name, kind="stem", path=f"stems/{name}.flac", format="flac", bytes=size,
-                    sha256=sha256(data).hexdigest(),
+                    sha256=digest,
                 )
             )  # fmt: skip
-        recording = rng.randbytes(size)
-        digest = sha256(recording).hexdigest()
         holdings.folders.upload(job_id).mkdir()
-        (holdings.folders.upload(job_id) / "input").write_bytes(recording)
+        digest = write_file(holdings.folders.upload(job_id) / "input", rng.randbytes(written), size)
         source = of.input.model_copy(update={"sha256": digest})
         said = of.model_copy(update={"job_id": job_id, "input": source, "artifacts": artifacts})
         (stems.parent / "manifest.json").write_text(said.to_json())
@@ -89,6 +100,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--mb", type=float, default=2.0, help="10^6 bytes of a job")
+    parser.add_argument("--random-mb", type=float, help="of them not a hole; default: all")
+    parser.add_argument("--vault", choices=("plain", "restic"), action="append", help="default: both")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     given = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="bench-recovery-", dir=given.folder))
@@ -99,7 +112,8 @@ def main() -> None:
         upgrade(engine)
         load_secret(Settings(data_dir=folders.data))
         holdings = Holdings(engine, SqlJobStore(engine), folders)
-        fill(holdings, given.jobs, int(given.mb * 1e6), template(root))
+        random_mb = given.mb if given.random_mb is None else given.random_mb
+        fill(holdings, given.jobs, int(given.mb * 1e6), int(random_mb * 1e6), template(root))
         found = verify(holdings)
         assert found.faults == [], found.faults[:3]
         told = {
@@ -107,14 +121,15 @@ def main() -> None:
             "bytes": found.bytes,
             "verify_mb_per_s": _rate(found.bytes, found.seconds),
         }
-        print(json.dumps(told))
+        print(json.dumps(told), flush=True)
 
         def secret_of(place: Folders) -> ServerSecret:
             return load_secret(Settings(data_dir=place.data))
 
         vaults: dict[str, Vault] = {"plain": FolderVault(root / "plain")}
         vaults["restic"] = ResticVault(str(root / "restic"), "bench")
-        for name, vault in vaults.items():
+        for name in given.vault or vaults:
+            vault = vaults[name]
             done = back_up(holdings, vault, "full")
             manifests = back_up(holdings, vault, "manifests")
             again = back_up(holdings, vault, "full")
@@ -131,7 +146,8 @@ def main() -> None:
                         "manifests_s": round(manifests.seconds, 1),
                         **figures(drilled, datetime.now(UTC)),
                     }
-                )
+                ),
+                flush=True,
             )
             shutil.rmtree(root / name)
     finally:

@@ -132,13 +132,28 @@ def read_manifest(path: Path) -> Manifest:
     """
     file = path / "manifest.json" if path.is_dir() else path
     try:
-        return Manifest.model_validate_json(file.read_bytes())
+        data = file.read_bytes()
     except OSError as exc:
         raise ManifestInvalid(f"There is no readable manifest at {file.name!r}: {exc.strerror}.") from exc
+    return parse_manifest(data, file.name)
+
+
+def parse_manifest(data: bytes, name: str = "manifest.json") -> Manifest:
+    """Validate a manifest.
+
+    Args:
+        data: of its file.
+        name: of its file, for messages.
+
+    Raises:
+        ManifestInvalid: not strict JSON, or not of this schema.
+    """
+    try:
+        return Manifest.model_validate_json(data)
     except ValidationError as exc:
         first = exc.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "document"
         raise ManifestInvalid(
-            f"{file.name!r} is not a valid manifest: {where}: {first['msg']}.",
+            f"{name!r} is not a valid manifest: {where}: {first['msg']}.",
             f"This version reads schema {SCHEMA_VERSION}.",
         ) from exc

@@ -15,6 +15,7 @@ import pytest
 from api.database import open_database
 from api.jobs.folders import Folders
 from api.jobs.heartbeat import WorkerConfig
+from api.jobs.intake import keep_input
 from api.jobs.model import Job, JobStatus
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.store import Claim
@@ -44,18 +45,19 @@ def submit(store: SqlJobStore, folders: Folders, recording: Path, **changes: Any
     """Accept a job for a recording."""
     job_id = changes.pop("id", None) or str(uuid.uuid4())
     folders.upload(job_id).mkdir()
-    target = folders.upload(job_id) / "input"
-    shutil.copyfile(recording, target)
+    draft = folders.upload(job_id) / "draft"
+    shutil.copyfile(recording, draft)
     job = Job(
         id=job_id,
         owner="owner",
         status=JobStatus.QUEUED,
         filename="my song.wav",
         input_path=f"{job_id}/input",
-        input_sha256=hashlib.sha256(target.read_bytes()).hexdigest(),
-        input_bytes=target.stat().st_size,
+        input_sha256=hashlib.sha256(draft.read_bytes()).hexdigest(),
+        input_bytes=draft.stat().st_size,
         created_at=datetime.now(UTC),
     )
+    keep_input(draft, folders, job)
     return store.add(job.evolve(**changes))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+
+from api.encryption.stored import Stored
 
 _CHUNK = 1 << 18
 
@@ -30,20 +31,21 @@ class _Pipe(io.RawIOBase):
         return taken
 
 
-def stream_zip(files: Iterable[tuple[str, Path]]) -> Iterator[bytes]:
+def stream_zip(files: Iterable[tuple[str, Stored]]) -> Iterator[bytes]:
     """Zip files as a stream. Audio does not shrink, so nothing is compressed.
 
     Args:
-        files: name in the archive, and where it lies.
+        files: name in the archive, and the file.
 
     Yields:
         Consecutive bytes of the archive.
     """
     pipe = _Pipe()
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
-        for name, path in files:
-            entry = zipfile.ZipInfo.from_file(path, name)
-            with path.open("rb") as source, archive.open(entry, "w") as target:
+        for name, stored in files:
+            entry = zipfile.ZipInfo.from_file(stored.path, name)
+            entry.file_size = stored.size()
+            with stored.open() as source, archive.open(entry, "w") as target:
                 while chunk := source.read(_CHUNK):
                     target.write(chunk)
                     yield pipe.take()

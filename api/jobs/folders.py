@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from api.encryption.data_keys import DataKeys
+from api.encryption.stored import Stored
 from api.errors import NotFound, StorageUnavailable
 from api.jobs.model import Job
 from api.jobs.shared import Shared
@@ -31,6 +33,7 @@ class Folders:
         logs: log files.
         shared: recordings and results that other machines share; None: there is this machine alone. With it,
             what lies in `uploads` and `outputs` is a copy that may be missing.
+        keys: of jobs, with which what lies there is encrypted; None: nothing is.
     """
 
     data: Path
@@ -39,6 +42,7 @@ class Folders:
     downloads: Path
     logs: Path
     shared: Shared | None = None
+    keys: DataKeys | None = None
 
     @classmethod
     def below(cls, data: Path) -> Folders:
@@ -108,6 +112,10 @@ class Folders:
         """The folder of a job's waveform data and spectrograms."""
         return self.peaks_root / checked(job_id)
 
+    def stored_peaks(self, job_id: str) -> Stored:
+        """Files in that folder."""
+        return Stored(self.peaks(job_id), f"peaks/{job_id}", job_id, self.keys)
+
     @property
     def listening_root(self) -> Path:
         """``<job_id>/``: what was decoded to be listened to, which can be decoded again at any time."""
@@ -116,6 +124,10 @@ class Folders:
     def listening(self, job_id: str) -> Path:
         """The folder of what was decoded of a job: see `api.jobs.parts`."""
         return self.listening_root / checked(job_id)
+
+    def stored_listening(self, job_id: str) -> Stored:
+        """Files in that folder."""
+        return Stored(self.listening(job_id), f"listening/{job_id}", job_id, self.keys)
 
     def input(self, job: Job) -> Path:
         """The recording of a job, whether or not it is still there."""
@@ -126,12 +138,16 @@ class Folders:
         here = self.input(job).is_file()
         return here or (self.shared is not None and self.shared.has_input(checked(job.id)))
 
-    def fetched_input(self, job: Job) -> Path:
+    def stored_input(self, job_id: str) -> Stored:
+        """The recording of a job as it is stored, whether or not it is there."""
+        return Stored(self.upload(job_id) / "input", f"uploads/{job_id}/input", job_id, self.keys)
+
+    def fetched_input(self, job: Job) -> Stored:
         """The recording of a job, brought here if need be, whether or not it is still there."""
-        path = self.input(job)
+        stored = self.stored_input(job.id)
         if self.shared is not None:
-            self.shared.fetch_input(job.id, path)
-        return path
+            self.shared.fetch_input(job.id, stored.path)
+        return stored
 
     def upload(self, job_id: str) -> Path:
         """The folder of a job's recording."""
@@ -140,6 +156,10 @@ class Folders:
     def result(self, job_id: str) -> Path:
         """The folder of a job's result."""
         return self.outputs / checked(job_id)
+
+    def stored_result(self, job_id: str) -> Stored:
+        """Files in that folder."""
+        return Stored(self.result(job_id), f"outputs/{job_id}", job_id, self.keys)
 
     def attempt(self, job_id: str, fence: int) -> Path:
         """The folder in which one attempt works."""

@@ -97,6 +97,8 @@ def sweep(
     swept.strays += _sweep_downloads(folders, at)
     swept.strays += _sweep_separations(store, folders)
     swept.strays += _sweep_made(store, folders)
+    if folders.keys is not None:
+        swept.strays += folders.keys.sweep((at - _STRAY_AGE).timestamp())
     prune(folders, separation_cache_bytes)
     parts.prune(folders.listening_root, listening_cache_bytes)
     if swept.expired or swept.strays:

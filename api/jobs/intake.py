@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from api.errors import InvalidRequest, StorageUnavailable
+from api.errors import DatabaseUnavailable, InvalidRequest, StorageUnavailable
 from api.jobs.folders import Folders
 from api.jobs.model import Job, JobStatus
 from pipeline.codec.formats import check_channels, choose_formats
@@ -143,23 +142,27 @@ def new_job(
 def forget_input(folders: Folders, job_id: str) -> None:
     """Remove the recording of a job that was not accepted after all; what cannot be is swept later."""
     shutil.rmtree(folders.upload(job_id), ignore_errors=True)
+    if folders.keys is not None:
+        with suppress(DatabaseUnavailable):
+            folders.keys.destroy(job_id)
     if folders.shared is not None:
         with suppress(StorageUnavailable):
             folders.shared.forget(job_id)
 
 
-def keep_input(upload: Path, uploads: Path, job: Job) -> None:
-    """Move an upload to its place, durably, before its job is accepted.
+def keep_input(upload: Path, folders: Folders, job: Job) -> None:
+    """Move an upload to its place, durably, before its job is accepted; encrypted, where jobs have keys.
 
     Raises:
         DiskFull: no space left.
         OutputUnwritable: the operating system refuses.
+        DatabaseUnavailable: the key could not be kept.
+        KeyCommandFailed: it could not be wrapped.
     """
-    target = uploads / str(job.input_path)
+    target = folders.stored_input(job.id)
+    if folders.keys is not None:
+        folders.keys.make(job.id)
     with disk_errors("the upload"):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with upload.open("rb") as file:
-            os.fsync(file.fileno())
-        upload.rename(target)
-        sync_folder(target.parent)
-        sync_folder(uploads)
+        target.path.parent.mkdir(parents=True, exist_ok=True)
+        target.take(upload)
+        sync_folder(folders.uploads)

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic
 from typing import Final
 
 import anyio
 
+from api.encryption.stored import Stored
 from api.errors import Gone, NotFound, PartNotReady, ServiceError
 from api.jobs.folders import Folders
 from api.jobs.model import Job, JobStatus
@@ -24,7 +24,7 @@ from api.jobs.parts import (
     Coded,
     count,
     fill,
-    part_path,
+    part_file,
     prune,
     read_index,
 )
@@ -95,8 +95,8 @@ class Listening:
         self._threads = ThreadPoolExecutor(_DECODES, thread_name_prefix="listening", initializer=_step_back)
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._fills: set[Path] = set()
-        self._failures: dict[Path, tuple[float, PipelineError]] = {}
+        self._fills: set[Stored] = set()
+        self._failures: dict[Stored, tuple[float, PipelineError]] = {}
         self.threads = anyio.CapacityLimiter(_READERS)
 
     def close(self) -> None:
@@ -175,7 +175,7 @@ class Listening:
             return Whole(name, track.sha256, tracks.sample_rate, tracks.samples, blocks)
         if isinstance(track, CodedTrack):
             folder = track.coded.folder
-            index = read_index(folder)
+            index = read_index(folder.path)
             if index is not None and index.samples is not None:
                 blocks = _part_blocks(folder, index.sample_rate)
                 return Whole(name, track.sha256, index.sample_rate, index.samples, blocks)
@@ -183,7 +183,7 @@ class Listening:
 
     def _decode(self, coded: Coded) -> None:
         """See to it that a file is decoded, sooner or later."""
-        index = read_index(coded.folder)
+        index = read_index(coded.folder.path)
         if index is not None and index.samples is not None:
             return
         with self._lock:
@@ -222,12 +222,14 @@ def _not_ready() -> PartNotReady:
 
 
 def _file_blocks(track: FileTrack, samples: int) -> Iterator[FloatArray]:
-    path = track.path
+    stored = track.stored
     for start in range(0, samples, BLOCK_SAMPLES):
-        yield fold(read_stretch(path, start, min(start + BLOCK_SAMPLES, samples)), ())
+        with stored.sounding() as readable:
+            yield fold(read_stretch(readable, start, min(start + BLOCK_SAMPLES, samples)), ())
 
 
-def _part_blocks(folder: Path, sample_rate: int) -> Iterator[FloatArray]:
+def _part_blocks(folder: Stored, sample_rate: int) -> Iterator[FloatArray]:
     _, size = bounds(0, sample_rate, None)
-    for number in range(count(folder)):
-        yield read_stretch(part_path(folder, number), 0, size)
+    for number in range(count(folder.path)):
+        with part_file(folder, number).sounding() as readable:
+            yield read_stretch(readable, 0, size)

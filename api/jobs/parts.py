@@ -22,6 +22,7 @@ from typing import Final
 
 import numpy as np
 
+from api.encryption.stored import Stored
 from pipeline.audio import FloatArray
 from pipeline.codec.decode import decoded_blocks
 from pipeline.codec.probe import probe
@@ -31,7 +32,7 @@ from pipeline.config import Limits
 from pipeline.errors import DiskFull
 from pipeline.preview import fold
 from pipeline.resample import resample
-from pipeline.scratch import disk_errors
+from pipeline.scratch import disk_errors, write_durably
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Coded:
     """A file that has to be decoded from its start.
 
     Attributes:
-        path: where it lies.
+        source: the file.
         folder: of its parts.
         sha256: of its bytes.
         length: samples that it holds; None where only decoding tells. A lossy codec pads the end.
@@ -70,8 +71,8 @@ class Coded:
         samples: that the parts shall have.
     """
 
-    path: Path
-    folder: Path
+    source: Stored
+    folder: Stored
     sha256: str
     length: int | None = None
     sample_rate: int | None = None
@@ -96,16 +97,16 @@ def count(folder: Path) -> int:
     return sum(1 for _ in folder.glob("*.flac"))
 
 
-def part_path(folder: Path, number: int) -> Path:
-    """Where a part lies, or will."""
+def part_file(folder: Stored, number: int) -> Stored:
+    """A part, there or not."""
     return folder / f"{number}.flac"
 
 
-def read_part(folder: Path, number: int) -> bytes | None:
+def read_part(folder: Stored, number: int) -> bytes | None:
     """A part; None while it is not there."""
     try:
-        found = part_path(folder, number).read_bytes()
-        os.utime(folder)
+        found = part_file(folder, number).read()
+        os.utime(folder.path)
     except FileNotFoundError:
         return None
     return found
@@ -124,15 +125,19 @@ def fill(coded: Coded, limits: Limits, reserve: int, stop: threading.Event) -> N
         PipelineError: it cannot be decoded, or written.
     """
     with disk_errors("what is listened to"):
-        coded.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(coded.folder) as ours:
+        folder = coded.folder.path
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(folder) as ours:
             if not ours:
                 return
-            with open_source(coded.path, limits, sha256=coded.sha256) as source:
+            with (
+                coded.source.in_the_clear(folder) as path,
+                open_source(path, limits, coded.source.path.name, coded.sha256) as source,
+            ):
                 probed = probe(source, limits, accept_damaged=True)
                 rate = coded.sample_rate or probed.sample_rate
                 known = Index(rate, min(probed.channels, 2), None)
-                _write(coded.folder / _INDEX, json.dumps(asdict(known)).encode())
+                write_durably(folder / _INDEX, json.dumps(asdict(known)).encode())
                 with closing(decoded_blocks(source, probed, limits)) as decoded:
                     blocks: Iterator[FloatArray] = (fold(block, probed.speakers) for block in decoded)
                     if coded.length is not None:
@@ -143,9 +148,9 @@ def fill(coded: Coded, limits: Limits, reserve: int, stop: threading.Event) -> N
                         if stop.is_set():
                             return
                         made += part.shape[1]
-                        _write_part(part_path(coded.folder, number), part, rate, reserve)
+                        _write_part(part_file(coded.folder, number), part, rate, reserve)
             done = Index(known.sample_rate, known.channels, made)
-            _write(coded.folder / _INDEX, json.dumps(asdict(done)).encode())
+            write_durably(folder / _INDEX, json.dumps(asdict(done)).encode())
 
 
 def prune(root: Path, most: int) -> int:
@@ -172,21 +177,12 @@ def prune(root: Path, most: int) -> int:
     return gone
 
 
-def _write_part(path: Path, part: FloatArray, sample_rate: int, reserve: int) -> None:
-    if path.exists():
+def _write_part(stored: Stored, part: FloatArray, sample_rate: int, reserve: int) -> None:
+    if stored.path.exists():
         return
-    if shutil.disk_usage(path.parent).free < reserve:
+    if shutil.disk_usage(stored.path.parent).free < reserve:
         raise DiskFull("There is no room for what is listened to.", "Free some space and try again.")
-    _write(path, pack_stretch(part, sample_rate))
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
+    stored.write(pack_stretch(part, sample_rate), durably=True)
 
 
 def _cut(blocks: Iterator[FloatArray], size: int) -> Iterator[FloatArray]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from api.encryption.errors import EncryptedFileDamaged
+from api.encryption.stored import Stored
 from api.jobs.listening import Whole
 from pipeline.audio import FloatArray
 from pipeline.manifest import Artifact
@@ -23,7 +22,7 @@ log = logging.getLogger(__name__)
 _BLOCK = 1 << 18
 
 
-def stem_peaks(file: Path, artifact: Artifact, buckets: int, cache: Path) -> dict[str, Any]:
+def stem_peaks(file: Stored, artifact: Artifact, buckets: int, cache: Stored) -> dict[str, Any]:
     """Measure a stem, or take what was measured before.
 
     Args:
@@ -39,13 +38,13 @@ def stem_peaks(file: Path, artifact: Artifact, buckets: int, cache: Path) -> dic
     return peaks(Whole(artifact.name, artifact.sha256, rate, samples, _blocks(file)), buckets, cache)
 
 
-def peaks(whole: Whole, buckets: int, cache: Path) -> dict[str, Any]:
+def peaks(whole: Whole, buckets: int, cache: Stored) -> dict[str, Any]:
     """Measure a track, or take what was measured before; see `stem_peaks`."""
     per_bucket = max(-(-whole.samples // buckets), 1)
     kept = cache / f"{whole.sha256[:16]}-{per_bucket}.json"
     try:
-        found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found: dict[str, Any] = json.loads(kept.read())
+    except (OSError, ValueError, EncryptedFileDamaged):
         found = {
             "name": whole.name,
             "sample_rate": whole.sample_rate,
@@ -58,22 +57,17 @@ def peaks(whole: Whole, buckets: int, cache: Path) -> dict[str, Any]:
     return found
 
 
-def keep(path: Path, data: bytes) -> None:
+def keep(stored: Stored, data: bytes) -> None:
     """Write what was measured, if there is room for it."""
-    # Two requests for the same may write at once.
-    temporary = path.with_suffix(f".{uuid.uuid4()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.rename(path)
+        stored.path.parent.mkdir(parents=True, exist_ok=True)
+        stored.write(data)
     except OSError as exc:  # A full disk: it is measured again next time.
         log.warning("a measurement could not be kept: %s", exc.strerror, extra={"action": "peaks_not_kept"})
-        with suppress(OSError):
-            temporary.unlink()
 
 
-def _blocks(file: Path) -> Iterator[FloatArray]:
-    with soundfile.SoundFile(file) as audio:
+def _blocks(file: Stored) -> Iterator[FloatArray]:
+    with file.sounding() as readable, soundfile.SoundFile(readable) as audio:
         for block in audio.blocks(blocksize=_BLOCK, dtype="float32", always_2d=True):
             yield block.T
 

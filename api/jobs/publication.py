@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
+from api.errors import ResultDamaged
 from api.jobs.folders import Folders
+from api.jobs.results import read_result
 from pipeline.errors import ManifestInvalid
 from pipeline.locked_folder import LockedFolder, unlocked
 from pipeline.manifest import read_manifest
@@ -63,7 +65,11 @@ def is_published(folders: Folders, job_id: str) -> bool:
     """Whether the job has a complete result."""
     if folders.shared is not None:
         return folders.shared.has_result(job_id)
-    return _is_complete(folders.result(job_id))
+    try:
+        read_result(folders, job_id)
+    except ResultDamaged:
+        return False
+    return True
 
 
 def publish_left(folders: Folders, job_id: str) -> bool:
@@ -110,9 +116,26 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _publish(folders: Folders, job_id: str, made: Path) -> None:
-    if folders.shared is not None and not folders.shared.publish(job_id, made):
+    kept = _encrypted(folders, job_id, made)
+    if folders.shared is not None and not folders.shared.publish(job_id, kept, read_manifest(made)):
         return  # Another attempt was first: what is here must not pass for the job's result.
-    _move(made, folders.result(job_id))
+    _move(kept, folders.result(job_id))
+
+
+def _encrypted(folders: Folders, job_id: str, made: Path) -> Path:
+    """A folder with the result as it is to be stored. Killed on the way, `publish_left` begins it again."""
+    result = folders.stored_result(job_id)
+    if not result.is_encrypted:
+        return made
+    kept = made.with_name("encrypted")
+    with disk_errors("the encrypted result"):
+        shutil.rmtree(kept, ignore_errors=True)
+        for source in sorted(path for path in made.rglob("*") if path.is_file()):
+            inside = source.relative_to(made).as_posix()
+            (kept / inside).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (result / inside).at(kept / inside).take(source, keep=True)
+        sync_folder(kept)
+    return kept
 
 
 def _move(source: Path, target: Path) -> None:

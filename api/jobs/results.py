@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
-from api.errors import ResultDamaged
+from api.encryption.stored import Stored
+from api.errors import Gone, ResultDamaged
 from api.jobs import result_cache
 from api.jobs.folders import Folders
 from pipeline.errors import ManifestInvalid
-from pipeline.manifest import Artifact, Manifest, read_manifest
+from pipeline.manifest import Artifact, Manifest, parse_manifest
 
 
 def read_result(folders: Folders, job_id: str) -> Manifest:
@@ -18,41 +18,47 @@ def read_result(folders: Folders, job_id: str) -> Manifest:
     Raises:
         StorageUnavailable: the folder of the results is not there.
         ResultDamaged: the manifest is missing, or not as it was published.
+        DataKeyGone: it is encrypted, and its key was destroyed.
     """
-    path = folders.result(job_id) / "manifest.json"
+    stored = manifest_file(folders, job_id)
     if folders.shared is not None:
-        folders.shared.fetch_manifest(job_id, path)
+        folders.shared.fetch_manifest(job_id, stored.path)
         result_cache.used(folders, job_id)
     try:
-        return read_manifest(path)
-    except ManifestInvalid as exc:
+        return parse_manifest(stored.read(), stored.path.name)
+    except (ManifestInvalid, OSError) as exc:
         folders.check()
         raise _damaged(job_id, "manifest.json") from exc
+
+
+def manifest_file(folders: Folders, job_id: str) -> Stored:
+    """Where a manifest lies."""
+    return folders.stored_result(job_id) / "manifest.json"
 
 
 def manifest_sum(folders: Folders, job_id: str) -> str:
     """What the audit log says of a result: the hash of its manifest, which lists the hashes of all else."""
     try:
-        data = (folders.result(job_id) / "manifest.json").read_bytes()
-    except OSError:
+        data = manifest_file(folders, job_id).read()
+    except (OSError, Gone):
         return ""
     return f"manifest sha256 {hashlib.sha256(data).hexdigest()}"
 
 
-def artifact_file(folders: Folders, job_id: str, artifact: Artifact) -> Path:
+def artifact_file(folders: Folders, job_id: str, artifact: Artifact) -> Stored:
     """Where an artifact lies, brought to this machine if need be.
 
     Raises:
         StorageUnavailable: the folder of the results is not there.
         ResultDamaged: the file is missing, or of another size than when it was published.
     """
-    path = folders.result(job_id) / artifact.path
+    stored = folders.stored_result(job_id) / artifact.path
     if folders.shared is not None:
-        folders.shared.fetch_artifact(job_id, artifact, path)
-    if not path.is_file() or path.stat().st_size != artifact.bytes:
+        folders.shared.fetch_artifact(job_id, artifact, stored)
+    if not stored.path.is_file() or stored.size() != artifact.bytes:
         folders.check()
         raise _damaged(job_id, artifact.path)
-    return path
+    return stored
 
 
 def is_whole(folders: Folders, job_id: str) -> bool:
@@ -64,7 +70,8 @@ def is_whole(folders: Folders, job_id: str) -> bool:
     try:
         artifacts = read_result(folders, job_id).artifacts
         if folders.shared is not None:
-            return all(folders.shared.has_artifact(job_id, artifact) for artifact in artifacts)
+            encrypted = folders.stored_result(job_id).is_encrypted
+            return all(folders.shared.has_artifact(job_id, one, encrypted=encrypted) for one in artifacts)
         for artifact in artifacts:
             artifact_file(folders, job_id, artifact)
     except ResultDamaged:

@@ -51,8 +51,11 @@ class _Kept:
 def keep(folders: Folders, job: Job) -> None:
     """Keep the separation of a job that has just succeeded, if it is complete.
 
-    Killed at any point, it leaves a checkpoint that the next call keeps, or one that is kept already.
+    Killed at any point, it leaves a checkpoint that the next call keeps, or one that is kept already. Where
+    jobs are encrypted nothing is kept: several jobs would share a file that each of them may have erased.
     """
+    if folders.keys is not None:
+        return
     folder = folders.separations_of(job.owner)
     for checkpoint in folders.checkpoints_of(job.id):
         try:

@@ -13,9 +13,11 @@ import uuid
 from pathlib import Path
 from typing import Final
 
+from api.encryption.file_format import encrypted_size
+from api.encryption.stored import Stored
 from api.errors import ResultDamaged
 from api.storage.base import SignedUrl, Storage
-from pipeline.manifest import Artifact, read_manifest
+from pipeline.manifest import Artifact, Manifest
 
 _HASH_CHARS: Final = 16
 _BLOCK: Final = 1 << 20
@@ -45,51 +47,56 @@ class Shared:
         """Whether the recording of a job is there."""
         return self.storage.size(_input(job_id)) is not None
 
-    def publish(self, job_id: str, made: Path) -> bool:
+    def publish(self, job_id: str, made: Path, manifest: Manifest) -> bool:
         """Keep the finished result of an attempt.
 
         Args:
             job_id: whose.
-            made: its folder.
+            made: its folder, of files as they are to be stored.
+            manifest: its manifest.
 
         Returns:
             Whether it is the job's result now; False: another attempt was first.
         """
-        manifest = made / "manifest.json"
-        for artifact in read_manifest(manifest).artifacts:
+        for artifact in manifest.artifacts:
             self.storage.put(_artifact(job_id, artifact), made / artifact.path)
-        return self.storage.put(_manifest(job_id), manifest, if_absent=True)
+        return self.storage.put(_manifest(job_id), made / "manifest.json", if_absent=True)
 
     def has_result(self, job_id: str) -> bool:
         """Whether the job has a complete result."""
         return self.storage.size(_manifest(job_id)) is not None
 
-    def has_artifact(self, job_id: str, artifact: Artifact) -> bool:
+    def has_artifact(self, job_id: str, artifact: Artifact, *, encrypted: bool = False) -> bool:
         """Whether an artifact is there and of the size that it was published with."""
-        return self.storage.size(_artifact(job_id, artifact)) == artifact.bytes
+        size = encrypted_size(artifact.bytes) if encrypted else artifact.bytes
+        return self.storage.size(_artifact(job_id, artifact)) == size
 
     def fetch_manifest(self, job_id: str, target: Path) -> bool:
         """Bring a manifest here, unless it is. False when there is none."""
         return target.is_file() or self.storage.fetch(_manifest(job_id), target)
 
-    def fetch_artifact(self, job_id: str, artifact: Artifact, target: Path) -> bool:
+    def copy_artifact(self, job_id: str, artifact: Artifact, target: Path) -> bool:
+        """Copy an artifact as it is stored, whatever it holds. False when it is gone."""
+        return self.storage.fetch(_artifact(job_id, artifact), target)
+
+    def fetch_artifact(self, job_id: str, artifact: Artifact, target: Stored) -> bool:
         """Bring an artifact here, unless it is. False when it is gone.
 
         Raises:
             ResultDamaged: it does not hold what was published.
         """
-        if target.is_file() and target.stat().st_size == artifact.bytes:
+        if target.path.is_file() and target.size() == artifact.bytes:
             return True
-        beside = target.with_name(f".tmp-{uuid.uuid4()}")
+        beside = target.path.with_name(f".tmp-{uuid.uuid4()}")
         try:
-            if not self.storage.fetch(_artifact(job_id, artifact), beside):
+            if not self.copy_artifact(job_id, artifact, beside):
                 return False
-            if _sha256(beside) != artifact.sha256:
+            if _sha256(target.at(beside)) != artifact.sha256:
                 raise ResultDamaged(
                     f"The result of job {job_id} is damaged: {artifact.path} is not as it was published.",
                     "Submit the recording again, or restore the result from a backup.",
                 )
-            beside.replace(target)
+            beside.replace(target.path)
         finally:
             beside.unlink(missing_ok=True)
         return True
@@ -107,9 +114,13 @@ class Shared:
             if name != "manifest.json":
                 self.storage.remove(f"{_result(job_id)}{name}/")
 
+    def names(self, job_id: str) -> set[str]:
+        """What stands below a job's result: ``manifest.json``, and how artifacts' hashes begin."""
+        return set(self.storage.below(_result(job_id)))
+
     def has_audio(self, job_id: str) -> bool:
         """Whether anything of a result is there besides its manifest."""
-        return any(name != "manifest.json" for name in self.storage.below(_result(job_id)))
+        return bool(self.names(job_id) - {"manifest.json"})
 
     def forget_result(self, job_id: str) -> None:
         """Remove the result of a job."""
@@ -127,6 +138,11 @@ class Shared:
         return {name for prefix in ("uploads/", "outputs/") for name in self.storage.below(prefix)}
 
 
+def name_of(artifact: Artifact) -> str:
+    """Under which of `Shared.names` an artifact stands."""
+    return artifact.sha256[:_HASH_CHARS]
+
+
 def _input(job_id: str) -> str:
     return f"uploads/{job_id}/input"
 
@@ -140,12 +156,12 @@ def _manifest(job_id: str) -> str:
 
 
 def _artifact(job_id: str, artifact: Artifact) -> str:
-    return f"outputs/{job_id}/{artifact.sha256[:_HASH_CHARS]}/{artifact.path}"
+    return f"outputs/{job_id}/{name_of(artifact)}/{artifact.path}"
 
 
-def _sha256(path: Path) -> str:
+def _sha256(stored: Stored) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with stored.open() as file:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()

@@ -6,12 +6,13 @@ import struct
 import zlib
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from api.encryption.errors import EncryptedFileDamaged
+from api.encryption.stored import Stored
 from api.jobs.listening import Whole
 from api.jobs.peaks import keep
 from pipeline.audio import FloatArray
@@ -29,7 +30,7 @@ _MAGMA: Final = "000004 180f3e 451077 721f81 9f2f7f cd4071 f1605d fd9567 fec98d 
 """Ten steps of the colour map magma, by Nathaniel Smith and Stéfan van der Walt; CC0 1.0 (public domain)."""
 
 
-def spectrogram(whole: Whole, width: int, height: int, cache: Path) -> bytes:
+def spectrogram(whole: Whole, width: int, height: int, cache: Stored) -> bytes:
     """Draw a track, or take what was drawn before.
 
     Args:
@@ -43,8 +44,8 @@ def spectrogram(whole: Whole, width: int, height: int, cache: Path) -> bytes:
     """
     kept = cache / f"{whole.sha256[:16]}-{width}x{height}.png"
     try:
-        return kept.read_bytes()
-    except OSError:
+        return kept.read()
+    except (OSError, EncryptedFileDamaged):
         pass
     power, bin_hz = _power(whole, width)
     level = 10.0 * np.log10(np.maximum(_rows(power, bin_hz, height), 1e-12))

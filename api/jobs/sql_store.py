@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, and_, func, insert, or_, select, upda
 from sqlalchemy.sql.elements import ColumnElement
 
 from api.clocks import ClockWatch
+from api.encryption.fields import cipher_of
 from api.errors import Conflict, QueueFull
 from api.jobs.changes import (
     Values,
@@ -33,7 +34,8 @@ from api.jobs.line import abandoned, count_before, due, first_in_line, waiting, 
 from api.jobs.model import Job, JobError, JobEvent, JobStatus, StageTime
 from api.jobs.rank import raise_overtaken, ranked
 from api.jobs.retry import retry_pause_s
-from api.jobs.rows import event_of, fold, job_of, new_row, queued, time_of, unmoved, unstarted
+from api.jobs.rows import event_of, job_of, new_row, queued, unmoved, unstarted
+from api.jobs.search import conditions, search
 from api.jobs.store import Beat, Claim, JobFilter
 from api.jobs.tables import job_events, jobs, store_checks
 from api.jobs.totals import ABANDONED, HANDED_BACK, RETRIES, SLOW_STAGES, WAIT_SECONDS, count, observe
@@ -95,7 +97,9 @@ class SqlJobStore:
 
     def find(self, wanted: JobFilter, *, after: str | None = None, limit: int = 50) -> Sequence[Job]:
         """List jobs, newest first; none after an id that is unknown."""
-        query = select(jobs).where(*_conditions(wanted)).order_by(jobs.c.seq.desc()).limit(limit)
+        if wanted.text is not None and cipher_of(self._engine.dialect) is not None:
+            return search(self.find, wanted, after, limit)
+        query = select(jobs).where(*conditions(wanted)).order_by(jobs.c.seq.desc()).limit(limit)
         if after is not None:
             last = select(jobs.c.seq).where(jobs.c.id == after).correlate(None).scalar_subquery()
             query = query.where(jobs.c.seq < last)
@@ -376,20 +380,3 @@ class SqlJobStore:
             if changed is not None:
                 tell(connection, changed, changed.status, at)
             return changed is not None
-
-
-def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-    if wanted.owner is not None:
-        found.append(jobs.c.owner == wanted.owner)
-    if wanted.statuses is not None:
-        found.append(jobs.c.status.in_(wanted.statuses))
-    if wanted.text is not None:
-        found.append(jobs.c.filename_folded.contains(fold(wanted.text), autoescape=True))
-    if wanted.subject is not None:
-        found.append(jobs.c.subject == wanted.subject)
-    if wanted.since is not None:
-        found.append(jobs.c.created_at >= time_of(wanted.since))
-    if wanted.until is not None:
-        found.append(jobs.c.created_at < time_of(wanted.until))
-    return found

@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 
 from api.database import metadata
+from api.encryption.fields import EncryptedJSON, EncryptedText
 from api.jobs.model import JobStatus
 
 _Counter = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up INTEGER keys only.
@@ -36,20 +37,29 @@ jobs = Table(
     Column("owner", String(128), nullable=False),
     Column("status", _STATUS, nullable=False),
     Column("place", BigInteger, nullable=False, comment="order of queueing: the lower, the longer it waits"),
-    Column("filename", Text, nullable=False),
-    Column("filename_folded", Text, nullable=False, comment="what a search compares with"),
+    Column("filename", EncryptedText("jobs.filename"), nullable=False),
+    Column(
+        "filename_folded",
+        EncryptedText("jobs.filename_folded"),
+        nullable=False,
+        comment="what a search compares with",
+    ),
     Column("input_path", Text),
     Column("input_sha256", String(64), nullable=False),
     Column("input_bytes", BigInteger, nullable=False),
     Column("options", JSON, nullable=False),
-    Column("metadata", JSON, nullable=False),
+    Column("metadata", EncryptedJSON("jobs.metadata"), nullable=False),
     Column("priority", Integer, nullable=False),
     Column("level", Integer, nullable=False, comment="its priority, raised while it waits"),
     Column("turn", BigInteger, nullable=False, comment="which of its owner's turns among jobs of its level"),
     Column("ranked_at", Double, nullable=False, comment="when it was given its level and turn"),
     Column("webhook_url", Text),
     Column("content_key", String(128)),
-    Column("subject", String(128), comment="whom the recording is about, as its owner calls them"),
+    Column(
+        "subject",
+        EncryptedText("jobs.subject", found=True),
+        comment="whom the recording is about, as its owner calls them",
+    ),
     Column("retention_days", Integer, comment="of its audio; 0: for ever; NULL: the service's"),
     Column("traceparent", String(64), comment="W3C Trace Context of its request"),
     Column("attempt", Integer, nullable=False),
@@ -67,7 +77,7 @@ jobs = Table(
     Column("duration_s", Double),
     Column("told_at", Double, comment="when its last progress event was appended"),
     Column("told_progress", Double, nullable=False, comment="what that event said"),
-    Column("error", JSON(none_as_null=True)),
+    Column("error", EncryptedJSON("jobs.error", none_as_null=True)),
     Column("created_at", Double, nullable=False),
     Column("queued_at", Double, nullable=False),
     Column("not_before", Double, comment="when a failed attempt may be repeated; NULL: at once"),
@@ -91,7 +101,7 @@ job_events = Table(
     Column("id", _Counter, primary_key=True, comment="rises over all jobs, in the order of the transactions"),
     Column("job_id", String(64), ForeignKey("jobs.id"), nullable=False),
     Column("kind", String(32), nullable=False),
-    Column("data", JSON, nullable=False),
+    Column("data", EncryptedJSON("job_events.data"), nullable=False),
     Column("at", Double, nullable=False),
     Index("ix_job_events_job_id_id", "job_id", "id"),
     sqlite_autoincrement=True,  # An id that was given out never comes again, also after rows were deleted.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal, Protocol
 
+from api.encryption.stored import Stored
 from api.jobs.folders import Folders
 from api.jobs.intake import job_config
 from api.jobs.model import Job, JobStatus
-from api.jobs.parts import PART_S, Coded, count, folder_name, part_path, read_index, read_part
+from api.jobs.parts import PART_S, Coded, count, folder_name, part_file, read_index, read_part
 from api.jobs.results import artifact_file, read_result
 from pipeline.audio import FloatArray
 from pipeline.codec.formats import FORMATS
@@ -64,8 +64,8 @@ class FileTrack:
     artifact: Artifact
 
     @property
-    def path(self) -> Path:
-        """Where it lies.
+    def stored(self) -> Stored:
+        """Its file.
 
         Raises:
             ResultDamaged: it is missing, or not as it was.
@@ -79,7 +79,8 @@ class FileTrack:
     def part(self, number: int, sample_rate: int, length: int | None) -> bytes | None:
         """See `Track.part`."""
         start, stop = bounds(number, sample_rate, length)
-        return pack_stretch(fold(read_stretch(self.path, start, stop), ()), sample_rate)
+        with self.stored.sounding() as readable:
+            return pack_stretch(fold(read_stretch(readable, start, stop), ()), sample_rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +94,12 @@ class CodedTrack:
 
     def available(self, length: int | None) -> int:
         """See `Track.available`."""
-        index = read_index(self.coded.folder)
+        index = read_index(self.coded.folder.path)
         if index is None:
             return 0
         if index.samples is not None:
             return index.samples
-        return count(self.coded.folder) * PART_S * index.sample_rate
+        return count(self.coded.folder.path) * PART_S * index.sample_rate
 
     def part(self, number: int, sample_rate: int, length: int | None) -> bytes | None:
         """See `Track.part`."""
@@ -142,10 +143,11 @@ class DifferenceTrack:
     def part(self, number: int, sample_rate: int, length: int | None) -> bytes | None:
         """See `Track.part`."""
         found = [_window(preview, stem, number) for stem, preview in self.minus]
-        path = part_path(self.mix.coded.folder, number)
-        if any(stem is None for stem in found) or not path.exists():
+        stored = part_file(self.mix.coded.folder, number)
+        if any(stem is None for stem in found) or not stored.path.exists():
             return None
-        left = read_stretch(path, 0, PART_S * sample_rate)
+        with stored.sounding() as readable:
+            left = read_stretch(readable, 0, PART_S * sample_rate)
         for stem in found:
             if stem is None or stem.shape != left.shape:
                 return None
@@ -218,7 +220,7 @@ def _of_artifact(folders: Folders, job_id: str, artifact: Artifact, manifest: Ma
         return FileTrack(artifact.name, kind, artifact.sha256, folders, job_id, artifact)
     coded = Coded(
         artifact_file(folders, job_id, artifact),
-        folders.listening(job_id) / folder_name(artifact.name, artifact.sha256),
+        folders.stored_listening(job_id) / folder_name(artifact.name, artifact.sha256),
         artifact.sha256,
         artifact.samples,
         manifest.input.sample_rate,
@@ -242,7 +244,7 @@ def _running(folders: Folders, job: Job, config: PipelineConfig) -> Tracks:
     if config.residual == "file":
         minus = tuple((stem, made.get(stem)) for stem in spec.stems)
         tracks.append(DifferenceTrack(RESIDUAL, "residual", mix, minus))
-    index = read_index(mix.coded.folder)
+    index = read_index(mix.coded.folder.path)
     lengths: Sequence[int | None] = [p.length for p in found] + [index.samples if index else None]
     return Tracks(
         (*tracks, mix),
@@ -254,7 +256,7 @@ def _running(folders: Folders, job: Job, config: PipelineConfig) -> Tracks:
 
 
 def _mix(folders: Folders, job: Job) -> CodedTrack:
-    folder = folders.listening(job.id) / folder_name(MIX, job.input_sha256)
+    folder = folders.stored_listening(job.id) / folder_name(MIX, job.input_sha256)
     return CodedTrack(
         MIX, "mix", job.input_sha256, Coded(folders.fetched_input(job), folder, job.input_sha256)
     )

@@ -189,9 +189,12 @@ def _make(
         if is_published(folders, job.id) or (heartbeat.check() and publish_left(folders, job.id)):
             return True
         remove_abandoned(folders, job.id)
-        with AttemptFolder(folders, job.id, claim.fence) as folder:
+        with (
+            AttemptFolder(folders, job.id, claim.fence) as folder,
+            folders.fetched_input(job).in_the_clear(folder.path) as recording,
+        ):
             manifest = run(
-                folders.fetched_input(job),
+                recording,
                 folder.path,
                 job_config(config.pipeline, job.options),
                 job_id=job.id,

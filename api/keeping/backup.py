@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from api.errors import NotFound
-from api.jobs.folders import checked
 from api.jobs.model import JobStatus
 from api.keeping.archive import DATABASE, SECRET, Contents, Kind, Writer
+from api.keeping.held_files import HeldFiles
 from api.keeping.holdings import Holdings
 from api.keeping.scratch import scratch_folder
 from api.keeping.snapshot import jobs_in, snapshot
@@ -19,8 +18,6 @@ from api.keeping.status import write_status
 from api.keeping.vault import Stored, Vault, outdated
 from pipeline.scratch import disk_errors
 from pipeline.software import VERSION
-
-_MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +84,7 @@ def back_up(
         made: list[Contents] = []
 
         def fill(writer: Writer) -> Contents:
-            _fill(holdings, copy, kind, writer)
+            _fill(holdings, HeldFiles(holdings.folders, scratch), copy, kind, writer)
             made.append(writer.close(kind, at, VERSION))
             return made[0]
 
@@ -105,36 +102,21 @@ def back_up(
     return BackedUp(stored, made[0], removed, time.monotonic() - began)
 
 
-def _fill(holdings: Holdings, copy: Path, kind: Kind, writer: Writer) -> None:
+def _fill(holdings: Holdings, files: HeldFiles, copy: Path, kind: Kind, writer: Writer) -> None:
     """Write everything; the database first, so that all it speaks of was there when files were read."""
     writer.add(DATABASE, copy)
     writer.add(SECRET, holdings.secret)
     known = jobs_in(copy)
-    for job_id, folder in _job_folders(holdings.folders.outputs):
+    for job_id in files.results():
         # Of jobs that were accepted since, the next backup tells.
-        if job_id not in known and holdings.store.get(job_id) is not None:
-            continue
-        if writer.add(f"outputs/{job_id}/{_MANIFEST}", folder / _MANIFEST) and kind == "full":
-            for path in _files(folder):
-                writer.add(f"outputs/{job_id}/{path.relative_to(folder).as_posix()}", path)
+        if job_id in known or holdings.store.get(job_id) is None:
+            for file in files.result(job_id, manifest_alone=kind != "full"):
+                writer.add(file.name, file.path)
     waiting = {JobStatus.QUEUED, JobStatus.RUNNING}
-    for job_id, folder in _job_folders(holdings.folders.uploads):
+    for job_id in files.recordings():
         if job_id in known and (kind == "full" or known[job_id] in waiting):
-            writer.add(f"uploads/{job_id}/input", folder / "input")
+            with files.recording(job_id) as recording:
+                writer.add(recording.name, recording.path)
     # Last: what is erased while files are read is erased here too, when it is restored.
     for path in sorted(holdings.tombstones.glob("*.json")):
         writer.add(f"erased/{path.name}", path)
-
-
-def _job_folders(root: Path) -> Iterator[tuple[str, Path]]:
-    for path in sorted(root.iterdir()):
-        try:
-            yield checked(path.name), path
-        except NotFound:
-            continue
-
-
-def _files(folder: Path) -> list[Path]:
-    """All files of a result but its manifest; none where it goes just now."""
-    found = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return sorted(path for path in found if path.name != _MANIFEST)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
 from api.database import open_database
+from api.encryption.data_keys import open_keys
+from api.encryption.master_keys import MasterKeys
 from api.jobs.folders import Folders
+from api.jobs.model import JobStatus
 from api.jobs.sql_store import SqlJobStore
+from api.jobs.store import JobFilter, every_job
 from api.keeping.holdings import Holdings
 from api.keeping.restore import Restored, restore
 from api.keeping.scratch import scratch_folder
@@ -19,6 +23,8 @@ from api.keeping.status import write_status
 from api.keeping.vault import Vault
 from api.keeping.verify import Fault, Verified, verify
 from api.security.secret import ServerSecret
+
+_UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,7 @@ def drill(
     load_secret: Callable[[Folders], ServerSecret],
     *,
     beside: Iterable[Path] = (),
+    masters: MasterKeys | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Drilled:
     """Restore the newest backup into a new folder, verify it, and remove it.
@@ -64,11 +71,13 @@ def drill(
         status: the figures are written to this file.
         load_secret: the server's, of a place.
         beside: further folders of tombstones.
+        masters: with which what is encrypted can be read.
         now: the time.
 
     Raises:
         BackupUnknown: there is none.
         BackupDamaged: it is not as it was written.
+        MasterKeyMissing: what it holds is encrypted with a master key that is not there.
         DiskFull: no space left.
         OutputUnwritable: the operating system refuses.
     """
@@ -79,11 +88,14 @@ def drill(
         restored = restore(vault, folders, url, lambda: load_secret(folders), beside=beside)
         engine = open_database(url, create=False)
         try:
-            verified = verify(Holdings(engine, SqlJobStore(engine), folders))
+            store = SqlJobStore(engine)
+            readable = replace(folders, keys=open_keys(engine, masters))
+            verified = verify(Holdings(engine, store, readable))
+            waiting = {job.id for job in every_job(store, JobFilter(statuses=_UNFINISHED))}
         finally:
             engine.dispose()
         rto_s = time.monotonic() - began
-    tolerated = sum(_was_left_out(fault, restored) for fault in verified.faults)
+    tolerated = sum(_was_left_out(fault, restored, waiting) for fault in verified.faults)
     times = [stored.created_at for stored in vault.backups()]
     rpo_s = (at - times[-1]).total_seconds()
     drilled = Drilled(restored, verified, rto_s, rpo_s, _worst(times, at), tolerated)
@@ -111,10 +123,10 @@ def figures(drilled: Drilled, at: datetime) -> dict[str, object]:
     }
 
 
-def _was_left_out(fault: Fault, restored: Restored) -> bool:
+def _was_left_out(fault: Fault, restored: Restored, waiting: Container[str]) -> bool:
     """Whether a file is missing because no full backup was made since its job ended."""
-    is_result = fault.path.startswith("outputs/") and not fault.path.endswith("/manifest.json")
-    return fault.problem == "missing" and is_result and restored.stored.kind != "full"
+    is_audio = fault.job_id not in waiting and not fault.path.endswith("/manifest.json")
+    return fault.problem == "missing" and is_audio and restored.stored.kind != "full"
 
 
 def _worst(times: Sequence[datetime], at: datetime) -> float:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, delete, exists, insert, or_, select, 
 
 from api.batches import store as batch_store
 from api.batches.tables import batches
+from api.encryption.data_keys import destroy_key
 from api.jobs.model import JobStatus
 from api.jobs.rows import time_of
 from api.jobs.tables import idempotency_keys, job_events, jobs
@@ -69,8 +70,9 @@ def _erase_job(connection: Connection, tombstone: Tombstone) -> bool:
     row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one_or_none()
     forget_words(connection, audit_log.c.job_id == job_id, who=tombstone.pseudonym is not None)
     batch_store.erase_job(connection, job_id)
+    had_key = destroy_key(connection, job_id)
     if row is None:
-        return False
+        return had_key
     before = row.input_sha256 == _NO_SUM and row.status is JobStatus.ERASED
     at = time_of(tombstone.erased_at)
     nothing: dict[str, Any] = {
@@ -88,7 +90,7 @@ def _erase_job(connection: Connection, tombstone: Tombstone) -> bool:
     answered = or_(idempotency_keys.c.job_id == job_id, idempotency_keys.c.body == job_id.encode())
     connection.execute(delete(idempotency_keys).where(answered))
     outbox.erase(connection, job_id)
-    return not before
+    return had_key or not before
 
 
 def _erase_owner(connection: Connection, tombstone: Tombstone, secret: ServerSecret) -> bool:

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from api.audit import ERASE, ERASE_OWNER, Audit
 from api.batches.store import forget_subject, waits_about
+from api.encryption.data_keys import has_key
 from api.errors import Conflict, NotFound
 from api.jobs.housekeeping import erase, remove_all
 from api.jobs.model import Job, JobStatus
@@ -189,7 +190,7 @@ class Eraser:
                 Tombstone(kind="owner", id=identity, erased_at=at, selected_by="owner", pseudonym=pseudonym)
             )
         for job in selected.jobs:
-            stub = stub_of(folders.result(job.id))
+            stub = stub_of(folders.stored_result(job.id))
             made.append(
                 Tombstone(
                     kind="job",
@@ -271,5 +272,7 @@ def what_is_left(holdings: Holdings, job_ids: Iterable[str]) -> Iterator[str]:
                          folders.listening(job_id), *folders.checkpoints_of(job_id)):  # fmt: skip
                 if path.exists():
                     yield f"{path.parent.name}/{path.name} is there"
+        if has_key(holdings.engine, job_id):
+            yield f"the key of the job {job_id} is there"
         for path in folders.separations.glob(f"*/*.{job_id}"):
             yield f"separations/{path.name} is there"

@@ -43,6 +43,13 @@ class RestoreUnfinished(ServiceError):
     code = "restore_unfinished"
 
 
+class AdvisoriesUnavailable(ServiceError):
+    """Whoever knows of vulnerabilities could not be asked."""
+
+    code = "advisories_unavailable"
+    retryable = True
+
+
 class ReceiptInvalid(ServiceError):
     """A receipt or a checkpoint was changed, or was not signed here."""
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from sqlalchemy import Engine
+
 from api.audit import Audit
+from api.encryption.data_keys import open_keys
+from api.encryption.master_keys import MasterKeys, master_keys_of
 from api.errors import SettingsInvalid
 from api.jobs.folders import Folders
 from api.jobs.model import Job
@@ -29,6 +34,28 @@ def folders_of(settings: Settings) -> Folders:
         settings.logs_dir,
         None if storage is None else Shared(storage),
     )
+
+
+def master_keys(settings: Settings) -> MasterKeys | None:
+    """The master keys that the settings name; None: nothing is encrypted."""
+    keys = settings.encryption_keys
+    return master_keys_of(
+        None if keys is None else keys.get_secret_value(),
+        settings.encryption_command,
+        settings.encryption_command_key,
+    )
+
+
+def with_keys(folders: Folders, engine: Engine, settings: Settings) -> Folders:
+    """Folders whose files can be read.
+
+    Raises:
+        MasterKeyMissing: something is encrypted with a master key that the settings do not name.
+        MasterKeyWrong: a master key is another one than before.
+        KeyCommandFailed: a key service refused.
+        DatabaseUnavailable: the database cannot be read.
+    """
+    return replace(folders, keys=open_keys(engine, master_keys(settings)))
 
 
 def policy_of(settings: Settings, held: Callable[[Job], bool]) -> Policy:

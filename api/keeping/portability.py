@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from api.audit import Audit
+from api.encryption.stored import Stored
 from api.jobs.model import Job
 from api.keeping.erasure import Selected
+from api.keeping.held_files import HeldFiles
 from api.keeping.holdings import Holdings
+from api.keeping.scratch import scratch_folder
 from pipeline.scratch import disk_errors, sync_folder
 
+_BLOCK = 1 << 20
 _OURS = {"fence", "worker", "lease_until", "content_key", "input_path"}
 
 
@@ -41,10 +46,11 @@ def export(holdings: Holdings, audit: Audit, selected: Selected, target: Path) -
         try:
             with draft.open("xb") as file:
                 os.chmod(draft, 0o600)
-                with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                scratch = scratch_folder(holdings.folders.data)
+                with scratch as place, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
                     archive.writestr("audit.json", _json(entries))
                     for job in selected.jobs:
-                        _add(holdings, job, archive)
+                        _add(HeldFiles(holdings.folders, place), job, archive)
                     count = len(archive.namelist())
                 file.flush()
                 os.fsync(file.fileno())
@@ -55,18 +61,24 @@ def export(holdings: Holdings, audit: Audit, selected: Selected, target: Path) -
     return count
 
 
-def _add(holdings: Holdings, job: Job, archive: zipfile.ZipFile) -> None:
+def _add(files: HeldFiles, job: Job, archive: zipfile.ZipFile) -> None:
     record = {name: value for name, value in asdict(job).items() if name not in _OURS}
     archive.writestr(f"{job.id}/job.json", _json(record))
-    recording = holdings.folders.upload(job.id) / "input"
-    if recording.is_file():
-        # The user's name is a name and no path: a dot alone would be one.
-        name = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in job.filename)
-        archive.write(recording, f"{job.id}/recording/{name.strip('. ') or 'recording'}")
-    result = holdings.folders.result(job.id)
-    for path in sorted(result.rglob("*")):
-        if path.is_file() and not path.is_symlink():
-            archive.write(path, f"{job.id}/{path.relative_to(result).as_posix()}")
+    with files.recording(job.id) as recording:
+        if recording.path.is_file():
+            # The user's name is a name and no path: a dot alone would be one.
+            name = "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in job.filename)
+            _copy(recording, f"{job.id}/recording/{name.strip('. ') or 'recording'}", archive)
+    for file in files.result(job.id):
+        if file.path.is_file():
+            _copy(file, file.name.removeprefix("outputs/"), archive)
+
+
+def _copy(stored: Stored, name: str, archive: zipfile.ZipFile) -> None:
+    entry = zipfile.ZipInfo.from_file(stored.path, name)
+    entry.file_size = stored.size()
+    with stored.open() as source, archive.open(entry, "w") as target:
+        shutil.copyfileobj(source, target, _BLOCK)
 
 
 def _json(said: Any) -> str:

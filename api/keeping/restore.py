@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -15,10 +15,13 @@ from sqlalchemy import Engine, make_url
 
 from api.audit import ERASE, ERASE_OWNER, Audit
 from api.database import open_database
+from api.encryption.data_keys import open_keys
+from api.encryption.master_keys import MasterKeys
 from api.errors import NotFound
 from api.jobs.folders import Folders, checked
 from api.jobs.housekeeping import remove_all, remove_audio
 from api.jobs.model import JobStatus
+from api.jobs.shared import Shared
 from api.jobs.sql_store import SqlJobStore
 from api.jobs.store import JobFilter, every_job
 from api.keeping.archive import DATABASE, SECRET, read
@@ -32,11 +35,13 @@ from api.keeping.vault import Stored, Vault
 from api.migrate import upgrade
 from api.security.secret import ServerSecret
 from api.transactions import reading
+from pipeline.manifest import parse_manifest
 from pipeline.scratch import disk_errors, sync_folder
 
 _UNFINISHED: Final = "restore.json"
 _DRAFT: Final = ".restoring.db"
 _BLOCK: Final = 1 << 20
+_MANIFEST: Final = "manifest.json"
 _TOMBSTONES: Final = frozenset({"erased"})
 _DATABASE: Final = _TOMBSTONES | {"database", SECRET}
 _FILES: Final = _TOMBSTONES | {"outputs", "uploads"}
@@ -110,6 +115,7 @@ def restore(
     at: datetime | None = None,
     only_database: bool = False,
     beside: Iterable[Path] = (),
+    masters: MasterKeys | None = None,
     record: Callable[[Engine, ServerSecret, Restored], None] = lambda *_: None,
 ) -> Restored:
     """Restore a backup, and erase again what was erased since it was made.
@@ -122,6 +128,7 @@ def restore(
         at: nothing that was made later; None: the newest.
         only_database: whether files stay as they are, and the database alone is missing.
         beside: further folders of tombstones.
+        masters: with which manifests can be read; needed where results go to a storage.
         record: told of the database before it is put in place, for the audit log.
 
     Raises:
@@ -131,6 +138,8 @@ def restore(
         DiskFull: no space left.
         OutputUnwritable: the operating system refuses.
         DatabaseUnavailable: the database cannot be used.
+        StorageUnavailable: the storage is out of reach or full.
+        MasterKeyMissing: manifests are encrypted with a master key that is not there.
     """
     began = time.monotonic()
     backups = vault.backups()
@@ -161,7 +170,10 @@ def restore(
         for tombstone in tombstones.values():
             if tombstone.kind == "job":
                 remove_all(folders, tombstone.id)
-        counts = _agree(SqlJobStore(engine), folders)
+        store = SqlJobStore(engine)
+        if folders.shared is not None and not only_database:
+            _share(store, replace(folders, keys=open_keys(engine, masters)), folders.shared)
+        counts = _agree(store, folders)
         restored = Restored(chosen, base, *counts, again, taken.files, taken.bytes, time.monotonic() - began)
         record(engine, secret, restored)
     finally:
@@ -171,6 +183,23 @@ def restore(
     (folders.data / _UNFINISHED).unlink()
     sync_folder(folders.data)
     return restored
+
+
+def _share(store: SqlJobStore, folders: Folders, shared: Shared) -> None:
+    """Put what was restored into the storage that machines share; what lies here is a copy from then on.
+
+    Raises:
+        StorageUnavailable: the storage is out of reach or full.
+        ResultDamaged: a manifest cannot be read.
+    """
+    for job in every_job(store, JobFilter()):
+        if folders.input(job).is_file():
+            shared.keep_input(job.id, folders.input(job))
+        stored = folders.stored_result(job.id)
+        if (stored.path / _MANIFEST).is_file():
+            manifest = parse_manifest((stored / _MANIFEST).read())
+            there = [one for one in manifest.artifacts if (stored.path / one.path).is_file()]
+            shared.publish(job.id, stored.path, manifest.model_copy(update={"artifacts": there}))
 
 
 def _tell_again(engine: Engine, secret: ServerSecret, tombstones: Iterable[Tombstone]) -> None:
@@ -204,6 +233,8 @@ def _check_empty(folders: Folders, database_url: str, target: Path | None, *, on
         engine.dispose()
         if not empty:
             raise PlaceOccupied("The database has jobs already.", hint)
+    if folders.shared is not None and not (only_database or unfinished) and folders.shared.jobs():
+        raise PlaceOccupied("The storage holds recordings or results already.", hint)
     for root in () if only_database else (folders.outputs, folders.uploads):
         for path in sorted(root.iterdir()) if root.is_dir() else ():
             try:
@@ -268,7 +299,8 @@ def _agree(store: SqlJobStore, folders: Folders) -> tuple[int, int, int]:
             remove_all(folders, job.id)
         elif job.status is JobStatus.SUCCEEDED:
             result = folders.result(job.id)
-            incomplete += not any(path.name != "manifest.json" for path in _children(result))
+            audio = any(path.name != _MANIFEST for path in _children(result))
+            incomplete += not (audio if folders.shared is None else folders.shared.has_audio(job.id))
     return jobs, waiting, incomplete
 
 

@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, func, insert, select, text
 
 from api.database import metadata, open_database
+from api.encryption.fields import cipher_of, encrypt_fields
 from api.keeping.errors import PlaceOccupied
 from api.migrate import declare, upgrade
 from api.transactions import database_errors, writing
@@ -99,6 +100,8 @@ def fold(path: Path) -> None:
 
 def _copy_rows(source: Connection, into: Connection) -> None:
     declare()
+    if cipher := cipher_of(source.dialect):
+        encrypt_fields(into.engine, cipher)  # What was decrypted is not to stand in the copy in the clear.
     for table in metadata.sorted_tables:
         if table.name != "audit_log":  # It takes no deletion, and was looked at: it is empty.
             into.execute(table.delete())

@@ -13,9 +13,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from api.encryption.stored import Stored
+from api.errors import Gone
 from api.keeping.status import write_private
 from pipeline.errors import ManifestInvalid
-from pipeline.manifest import read_manifest
+from pipeline.manifest import parse_manifest
 
 Selection = Literal["job", "owner", "subject"]
 
@@ -48,12 +50,12 @@ class Tombstone(BaseModel):
     stub: Stub | None = None
 
 
-def stub_of(folder: Path) -> Stub | None:
+def stub_of(folder: Stored) -> Stub | None:
     """What stays of the manifest in a job's folder; None where there is none."""
     try:
-        manifest = read_manifest(folder)
-        data = (folder / "manifest.json").read_bytes()
-    except (ManifestInvalid, OSError):
+        data = (folder / "manifest.json").read()
+        manifest = parse_manifest(data)
+    except (ManifestInvalid, OSError, Gone):
         return None
     return Stub(
         schema_version=manifest.schema_version,

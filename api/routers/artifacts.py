@@ -16,7 +16,7 @@ from api.file_names import title_of
 from api.jobs.archive import stream_zip
 from api.jobs.model import Job, JobStatus
 from api.jobs.peaks import peaks, stem_peaks
-from api.jobs.results import artifact_file, read_result
+from api.jobs.results import artifact_file, manifest_file, read_result
 from api.jobs.tracks import MIX
 from api.schemas import Peaks
 from pipeline.codec.formats import FORMATS
@@ -66,7 +66,7 @@ def get_artifact(
 def get_archive(job: OwnJob, services: ServicesDep) -> StreamingResponse:
     """All artifacts and the manifest as one zip, made while it is sent."""
     manifest = _manifest(job, services)
-    files = [("manifest.json", services.folders.result(job.id) / "manifest.json")]
+    files = [("manifest.json", manifest_file(services.folders, job.id))]
     files += [(a.path, artifact_file(services.folders, job.id, a)) for a in manifest.artifacts]
     title = f"{title_of(job.filename)}.zip"
     return StreamingResponse(
@@ -87,7 +87,7 @@ def get_peaks(
 ) -> list[Peaks]:
     """Waveform data of every stem."""
     manifest = _manifest(job, services)
-    cache = services.folders.peaks(job.id)
+    cache = services.folders.stored_peaks(job.id)
     first = {a.name: a for a in reversed(manifest.artifacts) if _is_drawn(a)}
     found = [
         stem_peaks(artifact_file(services.folders, job.id, artifact), artifact, buckets, cache)
@@ -116,13 +116,13 @@ def _artifact(job: Job, services: Services, name: str, kind: str | None, inline:
         _media_type(artifact),
     )
     shared, settings = services.folders.shared, services.settings
-    if shared is not None and settings.storage_downloads == "redirect" and not inline:
+    redirects = shared is not None and settings.storage_downloads == "redirect" and not inline
+    if shared is not None and redirects and not services.folders.stored_result(job.id).is_encrypted:
         signed = shared.artifact_url(job.id, artifact, settings.ticket_s, filename, media_type)
         if signed is not None:
             return RedirectResponse(signed.url, 307, headers={"Cache-Control": "no-store"})
-    path = artifact_file(services.folders, job.id, artifact)
     return FileAnswer(
-        path,
+        artifact_file(services.folders, job.id, artifact),
         media_type=media_type,
         filename=filename,
         inline=inline,

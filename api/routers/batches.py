@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
@@ -21,11 +20,12 @@ from api.batch_request import judged, read_batch, request_body
 from api.batches.model import Batch, Item
 from api.bodies import batch_body, batch_summary
 from api.dependencies import OwnBatch, PrincipalDep, Services, ServicesDep
+from api.encryption.stored import Stored
 from api.errors import Conflict, Gone, InvalidRequest, NotFound
 from api.file_names import title_of
 from api.jobs.archive import stream_zip
 from api.jobs.model import JobStatus
-from api.jobs.results import artifact_file, read_result
+from api.jobs.results import artifact_file, manifest_file, read_result
 from api.problems import refusals
 from api.schemas_batches import BatchBody, BatchPage
 
@@ -211,7 +211,7 @@ def get_batch_archive(batch: OwnBatch, services: ServicesDep) -> StreamingRespon
     )
 
 
-def _files(services: Services, done: list[Item]) -> Iterator[tuple[str, Path]]:
+def _files(services: Services, done: list[Item]) -> Iterator[tuple[str, Stored]]:
     """Each file when its turn comes: those on other machines are fetched one job after another."""
     seen: set[str] = set()
     for item in done:
@@ -222,6 +222,6 @@ def _files(services: Services, done: list[Item]) -> Iterator[tuple[str, Path]]:
         seen.add(job.id)
         manifest = read_result(services.folders, job.id)
         folder = f"{item.number + 1:04d} {title_of(job.filename)}"
-        yield f"{folder}/manifest.json", services.folders.result(job.id) / "manifest.json"
+        yield f"{folder}/manifest.json", manifest_file(services.folders, job.id)
         for artifact in manifest.artifacts:
             yield f"{folder}/{artifact.path}", artifact_file(services.folders, job.id, artifact)

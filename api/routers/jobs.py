@@ -18,7 +18,7 @@ from api.dependencies import OwnJob, PrincipalDep, Services, ServicesDep
 from api.errors import Conflict, InvalidRequest, LegalHold, NotFound
 from api.file_answers import FileAnswer
 from api.jobs.model import Job, JobEvent, JobStatus
-from api.jobs.results import read_result
+from api.jobs.results import manifest_file, read_result
 from api.jobs.store import JobFilter
 from api.problems import refusals
 from api.schemas import JobBody, JobPage, SimilarBody, SimilarJob
@@ -81,7 +81,7 @@ def get_manifest(job: OwnJob, services: ServicesDep) -> Response:
     if job.status not in {JobStatus.SUCCEEDED, JobStatus.EXPIRED}:
         raise _no_manifest(job)
     read_result(services.folders, job.id)  # What is damaged is not handed out.
-    return FileAnswer(services.folders.result(job.id) / "manifest.json", media_type="application/json")
+    return FileAnswer(manifest_file(services.folders, job.id), media_type="application/json")
 
 
 @router.get("/{job_id}/similar")

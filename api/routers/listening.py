@@ -99,7 +99,7 @@ async def get_spectrogram(
         headers = _kept(f"{whole.sha256[:32]}-{width}-{height}")
         if if_none_match == headers["ETag"]:
             return Response(status_code=304, headers=headers)
-        picture = spectrogram(whole, width, height, services.folders.peaks(job.id))
+        picture = spectrogram(whole, width, height, services.folders.stored_peaks(job.id))
         return Response(picture, media_type="image/png", headers=headers)
 
     return await _patiently(services, found)

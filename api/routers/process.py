@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Annotated
 
 from anyio.to_thread import run_sync
@@ -16,7 +17,7 @@ from api.dependencies import PrincipalDep, Services, ServicesDep
 from api.errors import Gone, UploadBusy, UploadUnfinished, UploadUnknown, UrlFailed, UrlTimedOut
 from api.file_answers import FileAnswer
 from api.jobs.model import Job, JobStatus
-from api.jobs.results import read_result
+from api.jobs.results import manifest_file, read_result
 from api.problems import refusals
 from api.receiving import received, request_body
 from api.schemas import JobBody
@@ -92,8 +93,9 @@ async def _answer(services: Services, job: Job, wait_s: float, *, repeated: bool
         headers["X-Repeated"] = "true"
     if wait_s and job.status is JobStatus.SUCCEEDED:
         await run_sync(read_result, services.folders, job.id)
-        manifest = services.folders.result(job.id) / "manifest.json"
-        return FileAnswer(manifest, media_type="application/json", headers=headers)
+        manifest = manifest_file(services.folders, job.id)
+        answer = partial(FileAnswer, manifest, media_type="application/json", headers=headers)
+        return await run_sync(answer)
     body = await run_sync(job_body, job, services.store, services.outlook)
     if not job.status.final:
         headers["Retry-After"] = str(max(round(min(body.eta_s or 5, 60)), 1))

@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 
 from api.database import metadata
+from api.encryption.fields import EncryptedText
 from api.webhooks.model import DeliveryStatus
 
 _Counter = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up INTEGER keys only.
@@ -38,7 +39,12 @@ deliveries = Table(
     Column("endpoint", String(64), nullable=False, comment="SHA-256 of owner and URL"),
     Column("receiver", String(64), nullable=False, comment="SHA-256 of owner, host and port"),
     Column("kind", String(64), nullable=False, comment="type of the event: job.succeeded …"),
-    Column("payload", Text, nullable=False, comment="ASCII, byte for byte as it is signed and sent"),
+    Column(
+        "payload",
+        EncryptedText("webhook_deliveries.payload"),
+        nullable=False,
+        comment="ASCII, byte for byte as it is signed and sent",
+    ),
     Column("status", _STATUS, nullable=False),
     Column("fence", Integer, nullable=False, comment="raised with every claim: number of the attempt"),
     Column("tries", Integer, nullable=False, comment="attempts since the event, or since the last replay"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -14,8 +15,13 @@ from pipeline.codec.encode import to_integer
 _BITS = 16
 
 
-def read_stretch(path: Path, start: int, stop: int) -> FloatArray:
+def read_stretch(source: Path | BinaryIO, start: int, stop: int) -> FloatArray:
     """Read samples ``start..stop`` of a file of ours whose format is lossless.
+
+    Args:
+        source: the file, or what reads its bytes.
+        start: first sample.
+        stop: one past the last.
 
     Returns:
         float32 (channels, stop - start); shorter where the file ends.
@@ -24,11 +30,12 @@ def read_stretch(path: Path, start: int, stop: int) -> FloatArray:
         OSError: it cannot be read.
     """
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(source) as file:
             file.seek(min(start, file.frames))
             samples: FloatArray = file.read(max(stop - start, 0), dtype="float32", always_2d=True)
     except soundfile.SoundFileError as exc:
-        raise OSError(f"{path.name} cannot be read: {exc}") from exc
+        name = source.name if isinstance(source, Path) else "audio"
+        raise OSError(f"{name} cannot be read: {exc}") from exc
     return np.ascontiguousarray(samples.T)
 
 

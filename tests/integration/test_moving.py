@@ -135,7 +135,7 @@ def test_files_are_copied_once_and_damaged_ones_stay(tmp_path: Path, old: Engine
     assert copy_files(folders, shared, said.append).damaged == ("0000",)
     shutil.rmtree(folders.uploads)
     elsewhere = replace(Folders.below(tmp_path / "other"), shared=shared)
-    assert elsewhere.fetched_input(job).read_bytes() == song.read_bytes()
+    assert elsewhere.fetched_input(job).read() == song.read_bytes()
 
 
 def test_the_command_moves(old: Engine, target: Engine) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from api.encryption.stored import Stored
 from api.jobs import parts
-from api.jobs.parts import PART_S, Coded, count, fill, part_path, prune, read_index, read_part
+from api.jobs.parts import PART_S, Coded, count, fill, part_file, prune, read_index, read_part
 from pipeline.audio import FloatArray
 from pipeline.codec.stretch import read_stretch
 from pipeline.config import Limits
@@ -27,8 +28,16 @@ RATE = 8000
 NEVER = threading.Event()
 
 
+def part_path(folder: Path, number: int) -> Path:
+    return part_file(Stored.plain(folder), number).path
+
+
+def coded_of(path: Path, folder: Path, **wanted: int) -> Coded:
+    return Coded(Stored.plain(path), Stored.plain(folder), "0" * 64, **wanted)
+
+
 def filled(path: Path, folder: Path, **wanted: int) -> Coded:
-    coded = Coded(path, folder, "0" * 64, **wanted)
+    coded = coded_of(path, folder, **wanted)
     fill(coded, Limits(), 0, NEVER)
     return coded
 
@@ -75,33 +84,35 @@ def test_a_lossy_stem_lies_over_the_mix_to_the_sample(suffix: str, rate: int, tm
 def test_what_was_given_up_is_gone_on_with(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "a.wav", music(4 * PART_S, RATE), RATE)
     coded = filled(path, tmp_path / "whole")
-    half = Coded(path, tmp_path / "half", coded.sha256)
+    half = coded_of(path, tmp_path / "half")
     stop = threading.Event()
     written = parts._write_part
 
-    def stopping(path: Path, part: FloatArray, rate: int, reserve: int) -> None:
-        written(path, part, rate, reserve)
-        if path.name == "1.flac":
+    def stopping(stored: Stored, part: FloatArray, rate: int, reserve: int) -> None:
+        written(stored, part, rate, reserve)
+        if stored.path.name == "1.flac":
             stop.set()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts, "_write_part", stopping)
         fill(half, Limits(), 0, stop)
-    assert count(half.folder) == 2
-    index = read_index(half.folder)
+    assert count(half.folder.path) == 2
+    index = read_index(half.folder.path)
     assert index is not None and index.samples is None
-    first = part_path(half.folder, 0).stat().st_mtime_ns
+    first = part_path(half.folder.path, 0).stat().st_mtime_ns
     fill(half, Limits(), 0, NEVER)
-    assert part_path(half.folder, 0).stat().st_mtime_ns == first
-    assert np.array_equal(joined(half.folder), joined(coded.folder))
+    assert part_path(half.folder.path, 0).stat().st_mtime_ns == first
+    assert np.array_equal(joined(half.folder.path), joined(coded.folder.path))
 
 
 KILLED = """
 import sys, threading
 from pathlib import Path
+from api.encryption.stored import Stored
 from api.jobs.parts import Coded, fill
 from pipeline.config import Limits
-fill(Coded(Path(sys.argv[1]), Path(sys.argv[2]), "0" * 64), Limits(), 0, threading.Event())
+source, folder = (Stored.plain(Path(name)) for name in sys.argv[1:3])
+fill(Coded(source, folder, "0" * 64), Limits(), 0, threading.Event())
 """
 
 
@@ -139,12 +150,12 @@ def test_a_file_is_decoded_by_one_at_a_time(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_told_and_what_is_there_stays(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "a.wav", music(1.0, RATE), RATE)
-    coded = Coded(path, tmp_path / "parts", "0" * 64)
+    coded = coded_of(path, tmp_path / "parts")
     with pytest.raises(DiskFull):
         fill(coded, Limits(), 1 << 60, NEVER)
-    assert count(coded.folder) == 0
+    assert count(coded.folder.path) == 0
     fill(coded, Limits(), 0, NEVER)
-    assert count(coded.folder) == 1
+    assert count(coded.folder.path) == 1
 
 
 def test_what_is_no_audio_is_told(tmp_path: Path) -> None:
@@ -174,7 +185,7 @@ def test_a_job_that_is_removed_meanwhile_ends_the_fill(tmp_path: Path) -> None:
 def test_what_was_heard_longest_ago_goes_first(tmp_path: Path) -> None:
     wav = write_wav(tmp_path / "a.wav", music(1.0, RATE), RATE)
     root = tmp_path / "listening"
-    folders = [filled(wav, root / job / "mix-0").folder for job in "abc"]
+    folders = [filled(wav, root / job / "mix-0").folder.path for job in "abc"]
     for age, folder in zip((1, 2, 3), folders, strict=True):
         os.utime(folder, (age, age))
     size = sum(path.stat().st_size for path in folders[0].iterdir())

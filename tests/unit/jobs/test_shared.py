@@ -50,11 +50,13 @@ def test_a_job_that_one_machine_took_and_another_ran_is_read_at_a_third(
     assert is_published(other, job.id) and is_whole(other, job.id)
     assert not list(other.result(job.id).glob("*/*")), "nothing was fetched for that but the manifest"
     for artifact in read_result(other, job.id).artifacts:
-        path = artifact_file(other, job.id, artifact)
+        path = artifact_file(other, job.id, artifact).path
         assert path.is_relative_to(other.outputs)
         assert hashlib.sha256(path.read_bytes()).hexdigest() == artifact.sha256
     assert result_cache.prune(other, 0) == 1
-    assert artifact_file(other, job.id, read_result(other, job.id).artifacts[0]).is_file(), "fetched again"
+    assert artifact_file(other, job.id, read_result(other, job.id).artifacts[0]).path.is_file(), (
+        "fetched again"
+    )
 
     # A second attempt that knows nothing of the first: what counts stays.
     before = read_result(other, job.id)
@@ -64,7 +66,7 @@ def test_a_job_that_one_machine_took_and_another_ran_is_read_at_a_third(
     for artifact in before.artifacts:
         artifact_file(other, job.id, artifact)
         shutil.copytree(other.result(job.id), late, dirs_exist_ok=True)
-    assert not shared.publish(job.id, late)
+    assert not shared.publish(job.id, late, before)
     shutil.rmtree(other.result(job.id))
     assert read_result(other, job.id) == before
 

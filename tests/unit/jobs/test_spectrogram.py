@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from api.encryption.stored import Stored
 from api.jobs.listening import Whole
 from api.jobs.spectrogram import spectrogram
 from pipeline.audio import BLOCK_SAMPLES, Audio, FloatArray
@@ -49,7 +50,7 @@ def row_of(hz: float) -> int:
 
 @pytest.mark.parametrize("hz", [60.0, 440.0, 3000.0, 15000.0])
 def test_a_tone_is_a_line_at_its_pitch(hz: float, tmp_path: Path) -> None:
-    palette, levels = pixels(spectrogram(whole(sine(hz, 3.0, 0.1)), 300, HEIGHT, tmp_path))
+    palette, levels = pixels(spectrogram(whole(sine(hz, 3.0, 0.1)), 300, HEIGHT, Stored.plain(tmp_path)))
     assert levels.shape == (HEIGHT, 300)
     # A frame tells pitches apart that are 11 Hz from each other.
     assert row_of(hz + 6) - 1 <= int(levels[:, 150].argmax()) <= row_of(hz - 6) + 1
@@ -58,7 +59,7 @@ def test_a_tone_is_a_line_at_its_pitch(hz: float, tmp_path: Path) -> None:
 
 def test_level_and_time_are_where_they_belong(tmp_path: Path) -> None:
     quiet = np.concatenate([np.zeros((2, RATE), np.float32), sine(1000.0, 1.0, 10 ** (-50 / 20))], axis=1)
-    _, levels = pixels(spectrogram(whole(quiet), 200, HEIGHT, tmp_path))
+    _, levels = pixels(spectrogram(whole(quiet), 200, HEIGHT, Stored.plain(tmp_path)))
     line = levels[row_of(1000.0) - 1 : row_of(1000.0) + 2].max(axis=0)
     assert not line[:90].any()
     assert np.abs(line[110:190].astype(int) - 255 * 40 / 80).max() <= 6
@@ -67,30 +68,31 @@ def test_level_and_time_are_where_they_belong(tmp_path: Path) -> None:
 def test_a_click_in_a_long_recording_is_not_lost(tmp_path: Path) -> None:
     samples = np.zeros((1, 120 * RATE), np.float32)
     samples[0, 60 * RATE + 12345] = 1.0
-    _, levels = pixels(spectrogram(whole(samples), 100, HEIGHT, tmp_path))
+    _, levels = pixels(spectrogram(whole(samples), 100, HEIGHT, Stored.plain(tmp_path)))
     assert np.flatnonzero(levels.any(axis=0)).tolist() == [50]
 
 
 def test_how_the_audio_comes_makes_no_difference(tmp_path: Path) -> None:
     samples = sine(440.0, 2.0) + sine(5000.0, 2.0, 0.1)
     pictures = {
-        spectrogram(whole(samples, size), 123, HEIGHT, tmp_path / str(size)) for size in (997, 70_000)
+        spectrogram(whole(samples, size), 123, HEIGHT, Stored.plain(tmp_path / str(size)))
+        for size in (997, 70_000)
     }
     assert len(pictures) == 1
 
 
 @pytest.mark.parametrize("samples", [1, 50, 5000])
 def test_the_shortest_recordings_have_a_picture_too(samples: int, tmp_path: Path) -> None:
-    _, levels = pixels(spectrogram(whole(sine(440.0, samples / RATE)), 1600, HEIGHT, tmp_path))
+    _, levels = pixels(spectrogram(whole(sine(440.0, samples / RATE)), 1600, HEIGHT, Stored.plain(tmp_path)))
     assert 1 <= levels.shape[1] <= 1600
 
 
 def test_it_is_drawn_once(tmp_path: Path) -> None:
-    first = spectrogram(whole(sine(440.0, 1.0)), 100, 50, tmp_path)
+    first = spectrogram(whole(sine(440.0, 1.0)), 100, 50, Stored.plain(tmp_path))
 
     def never() -> Iterator[FloatArray]:
         raise AssertionError("it was read again")
         yield
 
-    assert spectrogram(Whole("mix", "0" * 64, RATE, RATE, never()), 100, 50, tmp_path) == first
+    assert spectrogram(Whole("mix", "0" * 64, RATE, RATE, never()), 100, 50, Stored.plain(tmp_path)) == first
     assert [path.suffix for path in tmp_path.iterdir()] == [".png"]

@@ -147,13 +147,14 @@ def test_vulnerabilities_that_cannot_be_asked_for_are_not_said_to_be_none(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     missing = run("report", "dependencies")
     assert missing.exit_code == 1 and "not installed" in missing.stderr
     program = tmp_path / "pip-audit"
     program.write_text("#!/bin/sh\necho 'no route to host' >&2\nexit 1\n")
     program.chmod(0o755)
     away = run("report", "dependencies")
-    assert away.exit_code == 1 and "nothing is known" in away.stderr
+    assert away.exit_code == 1 and "nothing is known of vulnerabilities (no route to host)" in away.stderr
 
 
 def test_a_repository_needs_a_password(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
