@@ -2,12 +2,12 @@
 
     python -m bench.distributed claims [--jobs 2000] [--clients 8]
     python -m bench.distributed throughput [--jobs 60] [--workers 2]
-    python -m bench.distributed chaos [--jobs 1000] [--workers 4] [--seed 1] [--every 10]
+    python -m bench.distributed chaos [--jobs 1000] [--workers 4] [--seed 1] [--every 10] [--volume]
 
 `claims`: how many jobs a second are accepted, claimed, kept alive and ended by parallel clients, without any
 audio. `throughput`: tiny real jobs by an embedded service, and by Celery on as many processes. `chaos`: tiny
-real jobs while worker processes and machines, Redis (with what it kept, and without), PostgreSQL and the
-network between them die at random; says whether every job ended exactly once.
+real jobs on S3, or a volume, while worker processes and machines, Redis (with what it kept, and without),
+PostgreSQL and the network between them die at random; says whether every job ended exactly once.
 """
 
 from __future__ import annotations
@@ -107,9 +107,9 @@ def throughput(jobs: int, workers: int) -> None:
                 print(f"celery       {jobs} jobs in {_pass(http, folder, jobs):.1f} s after the last came")
 
 
-def storm(jobs: int, workers: int, seed: int, every: int) -> None:
+def storm(jobs: int, workers: int, seed: int, every: int, s3: bool) -> None:
     """Let everything die while jobs run."""
-    with tempfile.TemporaryDirectory() as name, chaos(Path(name), workers, seed) as made:
+    with tempfile.TemporaryDirectory() as name, chaos(Path(name), workers, seed, s3=s3) as made:
         report = made.run(jobs, Path(name), every)
     print(told(report))
     print("every job ended exactly once" if flawless(report, jobs) else "NOT every job ended exactly once")
@@ -124,11 +124,14 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--every", type=int, default=10, help="jobs from one blow to the next")
+    parser.add_argument("--volume", action="store_true", help="results on a volume, not on S3")
     given = parser.parse_args()
     chosen: dict[str, Callable[[], None]] = {
         "claims": lambda: claims(given.jobs or 2000, given.clients),
         "throughput": lambda: throughput(given.jobs or 60, given.workers or 2),
-        "chaos": lambda: storm(given.jobs or 1000, given.workers or 4, given.seed, given.every),
+        "chaos": lambda: storm(
+            given.jobs or 1000, given.workers or 4, given.seed, given.every, not given.volume
+        ),
     }
     chosen[given.what]()
 
