@@ -43,7 +43,7 @@ from api.leadership import Leadership
 from api.log_files import remove_old_logs
 from api.machine_metrics import MachineMetrics
 from api.metrics import Metrics
-from api.migrate import upgrade
+from api.migrate import upgrade_when_there
 from api.notifications.wiring import notifier_of
 from api.openapi import DocumentedApp
 from api.outbound import Outbound
@@ -80,7 +80,7 @@ def prepare(settings: Settings, *, create: bool = True) -> tuple[Engine, Folders
     folders = folders_of(settings)
     folders.make()
     engine = open_database(settings.database_url.get_secret_value(), create=create)
-    upgrade(engine)
+    upgrade_when_there(engine)
     return engine, folders
 
 
