@@ -11,7 +11,7 @@ from api.jobs.folders import Folders
 from api.jobs.supervisor import Supervisor
 from api.keeping.places import folders_of, with_keys
 from api.keeping.restore import refuse_unfinished
-from api.migrate import upgrade
+from api.migrate import upgrade_when_there
 from api.settings import Settings
 
 
@@ -29,7 +29,7 @@ def prepare(settings: Settings, *, create: bool = True) -> tuple[Engine, Folders
     folders = folders_of(settings)
     folders.make()
     engine = open_database(settings.database_url.get_secret_value(), create=create)
-    upgrade(engine)
+    upgrade_when_there(engine)
     return engine, with_keys(folders, engine, settings)
 
 

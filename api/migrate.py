@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from alembic import command
 from alembic.config import Config
@@ -11,8 +15,13 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine
 
-from api.errors import SettingsInvalid
+from api.errors import DatabaseUnavailable, SettingsInvalid
 from api.transactions import reading, writing
+
+log = logging.getLogger(__name__)
+
+_PATIENCE_S: Final = 60.0
+_PAUSE_S: Final = 2.0
 
 
 def upgrade(engine: Engine) -> None:
@@ -40,6 +49,29 @@ def upgrade(engine: Engine) -> None:
                 "Run that version, or restore the backup from before the update.",
             )
         command.upgrade(_config(connection), "head")
+
+
+def upgrade_when_there(engine: Engine, pause: Callable[[float], object] = time.sleep) -> None:
+    """`upgrade` at the start of a process: a server of databases that starts too, or again, is waited for.
+
+    Args:
+        engine: from `api.database.open_database`.
+        pause: waits for so many seconds.
+
+    Raises:
+        PipelineError: as `upgrade` does; for a server that does not answer, after a minute.
+    """
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            upgrade(engine)
+        except DatabaseUnavailable as exc:
+            if engine.dialect.name == "sqlite" or time.monotonic() >= deadline:
+                raise
+            log.warning("waiting for the database: %s", exc.message, extra={"action": "database_awaited"})
+            pause(_PAUSE_S)
+        else:
+            return
 
 
 def is_current(engine: Engine) -> bool:

@@ -2,17 +2,22 @@
 
     python -m bench.distributed claims [--jobs 2000] [--clients 8]
     python -m bench.distributed throughput [--jobs 60] [--workers 2]
-    python -m bench.distributed chaos [--jobs 1000] [--workers 4] [--seed 1] [--every 10]
+    python -m bench.distributed recovery [--jobs 10]
+    python -m bench.distributed chaos [--jobs 1000] [--workers 4] [--seed 1] [--every 10] [--volume]
 
 `claims`: how many jobs a second are accepted, claimed, kept alive and ended by parallel clients, without any
-audio. `throughput`: tiny real jobs by an embedded service, and by Celery on as many processes. `chaos`: tiny
-real jobs while worker processes and machines, Redis (with what it kept, and without), PostgreSQL and the
-network between them die at random; says whether every job ended exactly once.
+audio. `throughput`: tiny real jobs by an embedded service, and by Celery on as many processes. `recovery`:
+how long after the death of a worker its job runs again, on two machines and by the usual settings. `chaos`:
+tiny real jobs on S3, or a volume, while worker processes and machines, Redis (with what it kept, and
+without), PostgreSQL and the network between them die at random; says whether every job ended exactly once.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import logging
+import random
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,14 +26,15 @@ from contextlib import closing
 from pathlib import Path
 
 import httpx2 as httpx
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from api.database import open_database
 from api.jobs.sql_store import SqlJobStore
 from api.migrate import upgrade
+from api.settings import Settings
 from tests.audio_files import music, write_wav
 from tests.chaos import chaos, flawless, told
-from tests.cluster import cluster
+from tests.cluster import WorkerMachine, cluster, stop_process
 from tests.job_stores import new
 from tests.postgres import Postgres
 from tests.service import Service, ended
@@ -107,9 +113,65 @@ def throughput(jobs: int, workers: int) -> None:
                 print(f"celery       {jobs} jobs in {_pass(http, folder, jobs):.1f} s after the last came")
 
 
-def storm(jobs: int, workers: int, seed: int, every: int) -> None:
+def recovery(rounds: int) -> None:
+    """Kill a worker's process, or its whole machine, in the middle of a job; when does it run again?"""
+    usual = {"PIPELINE_LEASE_S": str(Settings.model_fields["lease_s"].default), "PIPELINE_THREADS": "1"}
+    chance = random.Random(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        long = write_wav(folder / "long.wav", music(900.0))
+        with cluster(folder, durable=True, STORAGE=str(folder / "volume"), **usual) as machines:
+            service = machines.service("api")
+            workers = [machines.worker(f"worker{n}") for n in range(2)]
+            engine = open_database(machines.database)
+            with closing(service.client()) as http:
+                taken: dict[str, list[float]] = {"process": [], "machine": []}
+                for n in range(rounds):
+                    kind = ("process", "machine")[n % 2]
+                    with long.open("rb") as file:
+                        fields = {"estimators": "none", "metadata": json.dumps({"round": n})}
+                        answer = http.post("/process", files={"file": ("long.wav", file)}, data=fields)
+                    job_id = str(answer.raise_for_status().json()["id"])
+                    _begun(engine, job_id, 1)
+                    time.sleep(chance.uniform(0.5, 4.0))  # Anywhere between two heartbeats.
+                    worker = next(w for w in workers if _runs_on(engine, job_id, w))
+                    dead_at = time.time()
+                    if kind == "machine":
+                        worker.kill()
+                    else:
+                        stop_process(worker.children()[0])
+                    taken[kind].append(_begun(engine, job_id, 2) - dead_at)
+                    if kind == "machine":
+                        worker.start()
+                    http.post(f"/jobs/{job_id}/cancel").raise_for_status()
+                    ended(http, job_id)
+            engine.dispose()
+    for kind, seconds in taken.items():
+        told_s = ", ".join(f"{s:.1f}" for s in sorted(seconds))
+        print(f"{kind:<8} its job runs again after {told_s} s; at most {max(seconds):.1f} s")
+
+
+def _begun(engine: Engine, job_id: str, times: int) -> float:
+    """Wait until a job was begun so often, and say when that was, in seconds since 1970."""
+    query = text("SELECT at FROM job_events WHERE job_id = :id AND kind = 'running' ORDER BY id")
+    while True:
+        with engine.connect() as connection:
+            moments = list(connection.scalars(query, {"id": job_id}))
+        if len(moments) >= times:
+            return float(moments[times - 1])
+        time.sleep(0.05)
+
+
+def _runs_on(engine: Engine, job_id: str, machine: WorkerMachine) -> bool:
+    with engine.connect() as connection:
+        worker = connection.scalar(text("SELECT worker FROM jobs WHERE id = :id"), {"id": job_id})
+    return any(f"-{pid}-" in str(worker) for pid in machine.children())
+
+
+def storm(jobs: int, workers: int, seed: int, every: int, s3: bool) -> None:
     """Let everything die while jobs run."""
-    with tempfile.TemporaryDirectory() as name, chaos(Path(name), workers, seed) as made:
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # It writes a line for each request to S3.
+    with tempfile.TemporaryDirectory() as name, chaos(Path(name), workers, seed, s3=s3) as made:
         report = made.run(jobs, Path(name), every)
     print(told(report))
     print("every job ended exactly once" if flawless(report, jobs) else "NOT every job ended exactly once")
@@ -118,17 +180,21 @@ def storm(jobs: int, workers: int, seed: int, every: int) -> None:
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", choices=["claims", "throughput", "chaos"])
+    parser.add_argument("what", choices=["claims", "throughput", "recovery", "chaos"])
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--workers", type=int)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--every", type=int, default=10, help="jobs from one blow to the next")
+    parser.add_argument("--volume", action="store_true", help="results on a volume, not on S3")
     given = parser.parse_args()
     chosen: dict[str, Callable[[], None]] = {
         "claims": lambda: claims(given.jobs or 2000, given.clients),
         "throughput": lambda: throughput(given.jobs or 60, given.workers or 2),
-        "chaos": lambda: storm(given.jobs or 1000, given.workers or 4, given.seed, given.every),
+        "recovery": lambda: recovery(given.jobs or 10),
+        "chaos": lambda: storm(
+            given.jobs or 1000, given.workers or 4, given.seed, given.every, not given.volume
+        ),
     }
     chosen[given.what]()
 

@@ -17,10 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.database import open_database
 from api.jobs.model import JobStatus
+from api.storage.base import Storage
 from api.storage.disk import DiskStorage
+from api.storage.s3 import S3Storage
 from pipeline.manifest import read_manifest
 from tests.audio_files import music, write_wav
 from tests.cluster import Cluster, WorkerMachine, cluster, stop_process
+from tests.s3_server import BUCKET, s3_server
 from tests.service import Service
 from tests.tcp_proxy import TcpProxy
 
@@ -62,7 +65,8 @@ class Chaos:
         machines: started.
         service: takes the jobs.
         workers: run them.
-        lines: to Redis and to PostgreSQL, of the workers.
+        lines: of the workers to Redis, to PostgreSQL and, where there is one, to S3.
+        storage: of recordings and results.
         seed: of what is hit, and when.
     """
 
@@ -72,9 +76,11 @@ class Chaos:
         service: Service,
         workers: list[WorkerMachine],
         lines: dict[str, TcpProxy],
+        storage: Storage,
         seed: int,
     ) -> None:
         self.machines, self.service, self.workers, self.lines = machines, service, workers, lines
+        self.storage = storage
         self.random = random.Random(seed)
         self.report = Report()
         self._killed: list[tuple[str, float]] = []
@@ -112,10 +118,9 @@ class Chaos:
 
     def blow(self) -> None:
         """Hit one part."""
-        kind = self.random.choices(
-            ["child", "machine", "redis", "empty redis", "postgres", "redis line", "postgres line"],
-            [6, 2, 1, 1, 1, 2, 2],
-        )[0]
+        chances = {"child": 6, "machine": 2, "redis": 1, "empty redis": 1, "postgres": 1}
+        chances |= {f"{name} line": 2 for name in self.lines}
+        (kind,) = self.random.choices(list(chances), list(chances.values()))
         self.report.blows[kind] += 1
         worker = self.random.choice(self.workers)
         if kind == "child":
@@ -167,7 +172,7 @@ class Chaos:
         except SQLAlchemyError:
             return None
 
-    def judge(self, ids: list[str], volume: Path) -> Report:
+    def judge(self, ids: list[str], folder: Path) -> Report:
         """Look at every job, its events and its result."""
         report, ends = self.report, ("succeeded", "failed", "cancelled")
         with self._engine.connect() as connection:
@@ -182,13 +187,12 @@ class Chaos:
             begun = [event.at for event in events if event.job_id == job_id and event.kind == "running"]
             if later := [moment for moment in begun if moment > at]:
                 report.recovery_s.append(later[0] - at)
-        storage = DiskStorage(volume)
-        for job_id in storage.below("outputs/"):
+        for job_id in self.storage.below("outputs/"):
             report.published += 1
-            manifest = read_manifest(volume / "outputs" / job_id / "manifest.json")
-            for artifact in manifest.artifacts:
+            self.storage.fetch(f"outputs/{job_id}/manifest.json", folder / "judged.json")
+            for artifact in read_manifest(folder / "judged.json").artifacts:
                 key = f"outputs/{job_id}/{artifact.sha256[:16]}/{artifact.path}"
-                report.incomplete += storage.size(key) != artifact.bytes
+                report.incomplete += self.storage.size(key) != artifact.bytes
         return report
 
     def run(self, count: int, folder: Path, every: int) -> Report:
@@ -212,7 +216,7 @@ class Chaos:
                     due += max(every + self.random.randint(-1, 1), 1)
             ids = submission.result()
         self.report.seconds = time.monotonic() - begun
-        return self.judge(ids, folder / "volume")
+        return self.judge(ids, folder)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -220,9 +224,8 @@ class Chaos:
 
 
 @contextmanager
-def chaos(folder: Path, workers: int, seed: int = 1) -> Iterator[Chaos]:
-    """A cluster on one volume: an API replica and so many machines of workers, which fear nothing."""
-    volume = folder / "volume"
+def chaos(folder: Path, workers: int, seed: int = 1, *, s3: bool = False) -> Iterator[Chaos]:
+    """A cluster on a volume, or on S3: an API replica and so many machines of workers, which fear nothing."""
     limits = {
         "PIPELINE_MAX_QUEUED": "5000",
         "PIPELINE_MAX_ATTEMPTS": "50",
@@ -230,22 +233,30 @@ def chaos(folder: Path, workers: int, seed: int = 1) -> Iterator[Chaos]:
         "PIPELINE_POLL_S": "2",
         "PIPELINE_THREADS": "1",
         "OMP_NUM_THREADS": "1",
-        "STORAGE": str(volume),
+        "STORAGE": f"s3://{BUCKET}" if s3 else str(folder / "volume"),
         "PIPELINE_SEPARATION_CACHE_MB": "0",
     }
     with ExitStack() as stack:
+        endpoint = stack.enter_context(s3_server()) if s3 else None
+        if endpoint:
+            limits["PIPELINE_STORAGE_ENDPOINT"] = endpoint
         machines = stack.enter_context(cluster(folder, durable=True, **limits))
         lines = {
             "redis": stack.enter_context(TcpProxy(machines.redis.port)),
             "postgres": stack.enter_context(TcpProxy(machines.server.port)),
         }
-        service = machines.service("api")
         through = {
             "DATABASE_URL": machines.server.url("pipeline", lines["postgres"].port),
             "PIPELINE_BROKER_URL": f"redis://127.0.0.1:{lines['redis'].port}",
         }
+        storage: Storage = DiskStorage(folder / "volume")
+        if endpoint:
+            lines["s3"] = stack.enter_context(TcpProxy(int(endpoint.rpartition(":")[2])))
+            through["PIPELINE_STORAGE_ENDPOINT"] = lines["s3"].url
+            storage = S3Storage(BUCKET, endpoint=endpoint)
+        service = machines.service("api")
         started = [machines.worker(f"worker{n}", **through) for n in range(workers)]
-        made = Chaos(machines, service, started, lines, seed)
+        made = Chaos(machines, service, started, lines, storage, seed)
         stack.callback(made.close)
         yield made
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,14 +11,15 @@ from pathlib import Path
 
 from tests import postgres
 from tests.postgres import Postgres
+from tests.program import Program
 from tests.redis_server import Redis
-from tests.service import ROOT, Service
+from tests.service import Service
 
 SECRET = "0123456789abcdef" * 2
 
 
-class WorkerMachine:
-    """``python -m api worker`` as a process of its own.
+class WorkerMachine(Program):
+    """A machine of workers.
 
     Args:
         folder: its disk.
@@ -29,45 +28,8 @@ class WorkerMachine:
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
-        self.said = folder / "said.log"
-        self.environment = {**environment, "DATA_DIR": str(environment.get("DATA_DIR") or folder)}
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> WorkerMachine:
-        """Start it."""
-        with self.said.open("ab") as said:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "api", "worker"],
-                cwd=self.folder,
-                env=self.environment,
-                stdout=said,
-                stderr=said,
-            )
-        return self
-
-    def kill(self) -> None:
-        """Kill it as kill -9 does, and as a power cut does: its children die with it."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> int:
-        """Ask it to stop.
-
-        Returns:
-            Its exit status.
-        """
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
-
-    def children(self) -> list[int]:
-        """Process ids of its children."""
-        assert self.process is not None
-        tasks = Path(f"/proc/{self.process.pid}/task")
-        found = [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
-        return sorted(found)
+        disk = {"DATA_DIR": str(environment.get("DATA_DIR") or folder)}
+        super().__init__("worker", folder, {**environment, **disk})
 
 
 @dataclass
@@ -112,14 +74,7 @@ class Cluster:
     def worker(self, name: str, **settings: str) -> WorkerMachine:
         """Start a machine of workers."""
         like = Service(self.folder, **{"DATA_DIR": "", **self.environment, **settings}).environment
-        machine = WorkerMachine(self.folder / name, {**like, "PYTHONPATH": str(ROOT)})
-        self.stack.callback(_end, machine)
-        return machine.start()
-
-
-def _end(machine: WorkerMachine) -> None:
-    if machine.process is not None and machine.process.poll() is None:
-        machine.kill()
+        return self.stack.enter_context(WorkerMachine(self.folder / name, like))
 
 
 @contextmanager

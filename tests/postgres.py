@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+import trustme
 
 from api.database import open_database
 from api.migrate import upgrade
@@ -32,12 +33,13 @@ class Postgres:
     Args:
         durable: whether what it has committed survives its death, as in production. Tests that kill nothing
             are faster without.
+        authority: of its certificate, where it speaks TLS.
     """
 
-    def __init__(self, *, durable: bool = False) -> None:
+    def __init__(self, *, durable: bool = False, authority: trustme.CA | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="pipeline-postgres-"))
         self.port = free_port()
-        self._durable = durable
+        self._durable, self._authority = durable, authority
         self._bin = _programs()
         self._process: subprocess.Popen[bytes] | None = None
         self._made = False
@@ -55,6 +57,8 @@ class Postgres:
                    "max_connections": 200, "log_min_messages": "fatal"}  # fmt: skip
         if not self._durable:
             options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        if self._authority is not None:
+            options |= {"ssl": "on", "ssl_cert_file": "server.crt", "ssl_key_file": "server.key"}
         arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with (self.folder / "said.log").open("ab") as said:
             self._process = subprocess.Popen(
@@ -120,7 +124,18 @@ class Postgres:
         options = ["--username", _USER, "--auth", "trust", "--encoding", "UTF8", "--no-locale", "--no-sync"]
         command = [*_as_server(), self._bin / "initdb", "-D", self.folder / "data", *options]
         subprocess.run(command, cwd=self.folder, check=True, capture_output=True)
+        if self._authority is not None:
+            self._certify(self._authority)
         self._made = True
+
+    def _certify(self, authority: trustme.CA) -> None:
+        own = authority.issue_cert("127.0.0.1")
+        for name, pem in (("server.crt", own.cert_chain_pems[0]), ("server.key", own.private_key_pem)):
+            path = self.folder / "data" / name
+            path.write_bytes(pem.bytes())
+            path.chmod(0o600)
+            if _as_server():
+                shutil.chown(path, *_server_user())
 
     def _answers(self) -> bool:
         try:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import httpx2 as httpx
+
+from tests.program import Program
 
 ROOT = Path(__file__).parent.parent
 KEY = "a-key-for-the-tests-only"
@@ -27,7 +25,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Service:
+class Service(Program):
     """A running service with the draft model, which needs no weights. A context manager.
 
     Args:
@@ -37,12 +35,9 @@ class Service:
     """
 
     def __init__(self, folder: Path, prefix: Sequence[str] = (), **settings: str) -> None:
-        self.folder = folder
-        self.prefix = prefix
-        self.said = folder / "said.log"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.environment = {
+        environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "API_KEY": KEY,
@@ -55,40 +50,17 @@ class Service:
             "PIPELINE_MEMORY_RESERVE_MB": "1",
             **settings,
         }
-        self.process: subprocess.Popen[bytes] | None = None
+        super().__init__("serve", folder, environment, prefix)
 
-    def start(self) -> Service:
+    def start(self) -> Self:
         """Start it and wait until it takes work."""
-        with self.said.open("ab") as said:
-            self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, "-m", "api", "serve"],
-                cwd=self.folder,
-                env=self.environment,
-                stdout=said,
-                stderr=said,
-            )
+        super().start()
         deadline = time.monotonic() + _START_S
         while not self._ready():
-            assert self.process.poll() is None, "the service ended at its start"
+            assert self.process is not None and self.process.poll() is None, "the service ended at its start"
             assert time.monotonic() < deadline, "the service did not start"
             time.sleep(0.05)
         return self
-
-    def kill(self) -> None:
-        """Kill it as kill -9 does."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-    def stop(self) -> int:
-        """Ask it to stop.
-
-        Returns:
-            Its exit status.
-        """
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
 
     def client(self, key: str | None = KEY) -> httpx.Client:
         """A plain HTTP client with a key, or without one."""
@@ -100,15 +72,6 @@ class Service:
             return httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200
         except httpx.HTTPError:
             return False
-
-    def __enter__(self) -> Service:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.kill()
 
 
 def submit(

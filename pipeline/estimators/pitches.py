@@ -68,7 +68,8 @@ def pitches(audio: Audio, edges_s: FloatCurve, tuning_cents: float) -> tuple[Flo
     def explain() -> None:
         here = slice(block * _STEPS_PER_BLOCK, min((block + 1) * _STEPS_PER_BLOCK, steps))
         size = here.stop - here.start
-        found[here] = _explain(sums[:size] / np.asarray(count[here, None], dtype=np.float32))
+        sums[:size] /= count[here, None].astype(np.float32)
+        found[here] = _explain(sums[:size])
         sums[:] = 0.0
 
     for first, spectra in _log_spectra(audio, tuning_cents):

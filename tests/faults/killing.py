@@ -7,7 +7,8 @@ import signal
 from pathlib import Path
 from typing import Final
 
-from tests.faults.service_faults import children_of, until
+from tests.faults.service_faults import until
+from tests.program import children_of
 from tests.service import ROOT, Service
 
 WORKER_INSTANTS: Final = (

@@ -12,7 +12,7 @@ import httpx2 as httpx
 
 from api.jobs.folders import Folders
 from pipeline.verify import find_jobs, verify_job
-from tests.service import Service, ended
+from tests.service import ended
 from tests.worker_support import temporary_files
 
 
@@ -42,21 +42,6 @@ def refused(answer: httpx.Response, status: int, code: str) -> None:
     """Check how a request was refused."""
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     assert answer.json()["hint"]
-
-
-def workers_of(service: Service) -> list[int]:
-    """Process ids of a service's workers."""
-    assert service.process is not None
-    return children_of(service.process.pid)
-
-
-def children_of(pid: int) -> list[int]:
-    """Process ids of the children of a process."""
-    return [
-        int(child)
-        for task in Path(f"/proc/{pid}/task").iterdir()
-        for child in (task / "children").read_text().split()
-    ]
 
 
 def assert_done_once(http: httpx.Client, data: Path, job_ids: Sequence[str]) -> list[dict[str, Any]]:

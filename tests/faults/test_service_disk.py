@@ -19,7 +19,6 @@ from tests.faults.service_faults import (
     stands_still,
     under_way,
     until,
-    workers_of,
 )
 from tests.faults.small_disk import small_disk
 from tests.service import Service, submit
@@ -55,7 +54,7 @@ def test_results_on_a_disk_that_turns_read_only_and_back_cost_no_job(tmp_path: P
     with small_disk(data / "outputs", "96m") as disk:
         service = Service(data, disk.prefix)
         with service, service.client() as http:
-            workers = workers_of(service)
+            workers = service.children()
             for pid in workers:
                 os.kill(pid, signal.SIGSTOP)
                 stands_still(pid)
@@ -119,7 +118,7 @@ def test_an_error_while_anything_is_written_costs_an_attempt_and_no_job(
         job_id = submit(http, song(tmp_path, 2), estimators="none").json()["id"]
         path = data / where.format(job=job_id)
         trace = tmp_path / "trace"
-        with failing(workers_of(service), trace, call, error, path):
+        with failing(service.children(), trace, call, error, path):
             until(lambda: "INJECTED" in trace.read_text(), f"{call} of {path.name} fails")
         assert_done_once(http, data, [first, job_id])
 

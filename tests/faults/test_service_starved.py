@@ -15,7 +15,7 @@ import httpx2 as httpx
 import pytest
 
 from tests.audio_files import music, write_wav
-from tests.faults.service_faults import assert_done_once, reasons, until, workers_of
+from tests.faults.service_faults import assert_done_once, reasons, until
 from tests.service import Service, submit
 
 pytestmark = pytest.mark.slow
@@ -34,12 +34,12 @@ def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
         # Whoever opens it waits for ever, as for a disk that does not answer.
         stuck = tmp_path / "checkpoints" / "stuck.tmp"
         os.mkfifo(stuck)
-        (first,) = workers_of(service)
+        (first,) = service.children()
         os.kill(first, signal.SIGKILL)
-        until(lambda: workers_of(service) not in ([], [first]), "the next one comes")
-        (hangs,) = workers_of(service)
+        until(lambda: service.children() not in ([], [first]), "the next one comes")
+        (hangs,) = service.children()
         job_id = submit(http, write_wav(tmp_path / "song.wav", music(1.0)), estimators="none").json()["id"]
-        until(lambda: hangs not in workers_of(service), "it is replaced", seconds=120)
+        until(lambda: hangs not in service.children(), "it is replaced", seconds=120)
         stuck.unlink()
         (job,) = assert_done_once(http, tmp_path, [job_id])
         assert job["attempt"] == 1
@@ -55,7 +55,7 @@ def starving(service: Service, spare_mb: int) -> Iterator[set[int]]:
     def starve() -> None:
         with service.client() as http:
             while not done.wait(0.02):
-                for pid in (ready(http) & set(workers_of(service))) - starved:
+                for pid in (ready(http) & set(service.children())) - starved:
                     with suppress(ProcessLookupError, FileNotFoundError):
                         status = Path(f"/proc/{pid}/status").read_text()
                         size = int(re.findall(r"VmSize:\s+(\d+)", status)[0]) << 10

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.audio_files import music, write_wav
-from tests.faults.service_faults import assert_done_once, stands_still, under_way, until, workers_of
+from tests.faults.service_faults import assert_done_once, stands_still, under_way, until
 from tests.service import Service, submit
 
 
@@ -63,7 +63,7 @@ def test_however_it_is_told_to_stop_a_job_is_handed_back(tmp_path: Path, signals
         assert service.process is not None
         job_id = accepted(http, tmp_path)
         under_way(http, job_id)
-        workers = workers_of(service)
+        workers = service.children()
         for name in signals:
             service.process.send_signal(signal.Signals[name])
         assert service.process.wait(60) in (0, -signal.SIGTERM)

@@ -12,9 +12,10 @@ from sqlalchemy import Engine, inspect, text
 
 from api.database import metadata, open_database
 from api.errors import SettingsInvalid
-from api.migrate import declare, is_current, upgrade
+from api.migrate import declare, is_current, upgrade, upgrade_when_there
 from api.transactions import reading, writing
 from tests import postgres
+from tests.tcp_proxy import TcpProxy
 
 ROOT = Path(__file__).resolve().parents[3]
 UPGRADE = """
@@ -106,3 +107,20 @@ def test_processes_that_start_at_once_on_a_new_database_all_find_it_made(url: st
     engine = open_database(url)
     assert is_current(engine)
     engine.dispose()
+
+
+def test_a_server_that_starts_at_the_same_time_is_waited_for() -> None:
+    port = postgres.shared().port
+    with postgres.database(migrated=False) as url, TcpProxy(port) as line:
+        line.down()
+        engine = open_database(url.replace(str(port), str(line.port)))
+        waited = []
+
+        def pause(seconds: float) -> None:
+            waited.append(seconds)
+            line.up()
+
+        upgrade_when_there(engine, pause)
+        assert len(waited) == 1
+        assert is_current(engine)
+        engine.dispose()
