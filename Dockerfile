@@ -26,8 +26,8 @@ ARG TORCH_INDEX_URL=
 ARG TRACING=
 ENV PIP_CACHE_DIR=/var/cache/pip
 RUN python3.11 -m venv /opt/venv && python3.11 -m venv /opt/sbom
-COPY scripts/packages.sh scripts/requirements-networks.txt scripts/requirements-lyrics.txt \
-    scripts/requirements-tracing.txt scripts/
+COPY scripts/packages.sh scripts/requirements-networks.txt scripts/requirements-lyrics.txt scripts/
+COPY scripts/requirements-tracing.txt scripts/
 COPY requirements.txt ./
 # A secret pip.conf (--secret id=pip.conf,src=…) says where packages come from, where the default does not do.
 RUN --mount=type=cache,target=/var/cache/pip --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
