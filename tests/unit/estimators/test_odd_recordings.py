@@ -104,6 +104,19 @@ def test_what_is_no_music_has_no_sure_answer(kind: str) -> None:
     unsure(everything(recording(sounds(30.0))))
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("bpm", [90, 128])
+def test_drums_alone_have_a_beat_but_neither_key_nor_chords(bpm: float) -> None:
+    kit = drum_kit(steady(bpm, 20), 20)
+    for stems in ({}, {"drums": kit, "bass": 0 * kit, "other": 0 * kit, "vocals": 0 * kit}):
+        found = everything(recording(kit, stems))
+        assert isinstance(found.tempo, Tempo) and found.tempo.bpm == pytest.approx(bpm, rel=2e-3)
+        assert sureness(found)["tempo"] > 0.5
+        unsure(found, tempo=1, beats=1, meter=1)
+        assert isinstance(found.chords, Chords)
+        assert {one.label for one in found.chords.segments} == {"N"}
+
+
 def test_three_seconds_of_a_clear_beat_and_a_clear_key_say_what_they_are_but_are_not_sure() -> None:
     tempo = TempoEstimator().estimate(recording(drum_kit(steady(120, 3, 0.1), 3)), {})
     assert tempo.bpm == pytest.approx(120, rel=0.01)
