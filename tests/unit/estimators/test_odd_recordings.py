@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from pipeline.annotations import Analysis, Annotation, Beats, Chords, Key, Sections, Tempo
+from pipeline.audio import Audio, FloatArray
 from pipeline.estimators.base import Recording
 from pipeline.estimators.key import KeyEstimator
 from pipeline.estimators.registry import select
@@ -27,6 +28,7 @@ from tests.unit.estimators.signals import (
     hits,
     noise,
     recording,
+    seen,
     steady,
 )
 
@@ -115,6 +117,22 @@ def test_drums_alone_have_a_beat_but_neither_key_nor_chords(bpm: float) -> None:
         unsure(found, tempo=1, beats=1, meter=1)
         assert isinstance(found.chords, Chords)
         assert {one.label for one in found.chords.segments} == {"N"}
+
+
+@pytest.mark.long
+def test_a_real_drummer_has_no_key_and_a_real_singer_no_sure_beat(song_stems: dict[str, FloatArray]) -> None:
+    drums, vocals = (Audio(song_stems[name], 44100) for name in ("drums", "vocals"))
+    found = everything(seen(drums, {}))
+    assert sureness(found)["key"] < 0.1 and sureness(found)["chords"] < 0.2
+    for stems in ({}, {"vocals": vocals, "drums": Audio(0 * vocals.samples, 44100)}):
+        assert sureness(everything(seen(vocals, stems)))["tempo"] < 0.3
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("start_s", [0.0, 2.0])
+def test_three_seconds_of_a_song_are_too_few_to_be_sure(start_s: float, song_mix: FloatArray) -> None:
+    clip = song_mix[:, round(start_s * 44100) :][:, : 3 * 44100]
+    unsure(everything(seen(Audio(clip, 44100), {})), 0.4, chords=1.0)
 
 
 def test_three_seconds_of_a_clear_beat_and_a_clear_key_say_what_they_are_but_are_not_sure() -> None:
