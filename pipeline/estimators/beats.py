@@ -29,7 +29,7 @@ class BeatsEstimator:
 
     name = "beats"
     method = "dynamic programming over onset strength, bars by a hidden Markov model over harmonic change"
-    version = "2"
+    version = "3"
     needs: tuple[str, ...] = ("tempo",)
     budget = 0.3
 

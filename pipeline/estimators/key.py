@@ -48,6 +48,8 @@ NO_KEY, CLEAR_KEY = 0.45, 0.80
 """Correlation with the best profile: noise reaches .4, music in a key .8 and more."""
 ONE_TONE, ENOUGH_TONES = 2.0, 5.0
 """Effective number of pitch classes: a lone tone with its harmonics has less than 2, songs have 10."""
+ENOUGH_S = 8.0
+"""Less is a chord or two, which belong to several keys."""
 CANDIDATES = 3
 
 AROUND_BLOCKS = 2
@@ -67,7 +69,7 @@ class KeyEstimator:
 
     name = "key"
     method = "pitch classes of tuned spectral peaks, correlated with averaged key profiles"
-    version = "1"
+    version = "2"
     needs: tuple[str, ...] = ()
     budget = 0.2
 
@@ -85,7 +87,9 @@ class KeyEstimator:
         blocks, noise = pitch_classes(recording.mono(source))
         cents = blocks.sum(axis=0)
         deviation, focus = tuning(cents, noise)
-        candidates = _candidates(_chroma(cents, deviation), focus)
+        chroma, duration_s = _chroma(cents, deviation), recording.mix.duration_s
+        tonal = _tonal(chroma, focus)
+        candidates = _candidates(chroma, focus, tonal * _share(duration_s, 0.0, ENOUGH_S))
         best = candidates[0] if candidates else None
         return Key(
             method=self.method,
@@ -96,7 +100,7 @@ class KeyEstimator:
             confidence=best.confidence if best else 0.0,
             candidates=candidates,
             tuning_cents=round(deviation, 1) if best else None,
-            segments=_segments(blocks, deviation, recording.mix.duration_s) if best else [],
+            segments=_segments(blocks, deviation, tonal, duration_s) if best else [],
         )
 
 
@@ -115,23 +119,28 @@ def _chroma(cents: FloatCurve, tuning: float) -> FloatCurve:
     return chroma
 
 
-def _candidates(chroma: FloatCurve, focus: float) -> list[KeyCandidate]:
+def _tonal(chroma: FloatCurve, focus: float) -> float:
+    """How far there is a key to be found, 0..1: tones agree on a tuning, and there are several of them.
+
+    A lone tone belongs to many keys; drums, noise and speech to none.
+    """
+    if focus <= NO_PITCH or chroma.std() == 0:
+        return 0.0
+    tones = float(chroma.sum() ** 2 / np.square(chroma).sum())
+    return _share(focus, NO_PITCH, CLEAR_PITCH) * _share(tones, ONE_TONE, ENOUGH_TONES)
+
+
+def _candidates(chroma: FloatCurve, focus: float, tonal: float) -> list[KeyCandidate]:
     """Rate the 24 keys; empty where no pitch was found.
 
-    The probabilities of a softmax over correlations are scaled by how tonal the recording is: by the
-    agreement on a tuning, by how well the best key fits at all, and by how many pitch classes sound:
-    a lone tone belongs to many keys.
+    The probabilities of a softmax over correlations are scaled by how tonal the recording is, and by how
+    well the best key fits at all.
     """
     if focus <= NO_PITCH or chroma.std() == 0:
         return []
     fits = [(float(fit), at % 12, MODES[at // 12]) for at, fit in enumerate(_fits(chroma))]
     fits.sort(key=lambda fit: -fit[0])
-    tones = float(chroma.sum() ** 2 / np.square(chroma).sum())
-    tonal = (
-        _share(focus, NO_PITCH, CLEAR_PITCH)
-        * _share(fits[0][0], NO_KEY, CLEAR_KEY)
-        * _share(tones, ONE_TONE, ENOUGH_TONES)
-    )
+    tonal = tonal * _share(fits[0][0], NO_KEY, CLEAR_KEY)
     weight = np.exp(SHARPNESS * (np.array([fit for fit, _, _ in fits]) - fits[0][0]))
     probability = tonal * weight / weight.sum()
     return [
@@ -140,7 +149,7 @@ def _candidates(chroma: FloatCurve, focus: float) -> list[KeyCandidate]:
     ]
 
 
-def _segments(blocks: FloatCurve, deviation: float, duration_s: float) -> list[KeySegment]:
+def _segments(blocks: FloatCurve, deviation: float, tonal: float, duration_s: float) -> list[KeySegment]:
     """Follow the key through the recording by a Viterbi search over the fits of all 24 keys."""
     size = min(2 * AROUND_BLOCKS + 1, len(blocks))
     padded = np.pad(blocks, ((size // 2, size - 1 - size // 2), (0, 0)))
@@ -148,15 +157,21 @@ def _segments(blocks: FloatCurve, deviation: float, duration_s: float) -> list[K
     fits = np.array([_fits(one) if one.std() > 0 else np.zeros(24) for one in chroma])
     keys = best_path(SHARPNESS * fits, np.full(len(fits), CHANGE_COST))
     starts = np.flatnonzero(np.diff(keys, prepend=-1)).tolist()
+    edges_s = [*(start * BLOCK_S for start in starts), duration_s]
     return [
         KeySegment(
-            start_s=round(start * BLOCK_S, 2),
-            end_s=round(duration_s if stop == len(keys) else stop * BLOCK_S, 2),
+            start_s=round(edges_s[i], 2),
+            end_s=round(edges_s[i + 1], 2),
             tonic=TONICS[keys[start] % 12],
             mode=MODES[keys[start] // 12],
-            confidence=round(_share(float(fits[start:stop, keys[start]].mean()), NO_KEY, CLEAR_KEY), 3),
+            confidence=round(
+                tonal
+                * _share(float(fits[start:stop, keys[start]].mean()), NO_KEY, CLEAR_KEY)
+                * _share(edges_s[i + 1] - edges_s[i], 0.0, ENOUGH_S),
+                3,
+            ),
         )
-        for start, stop in zip(starts, [*starts[1:], len(keys)], strict=True)
+        for i, (start, stop) in enumerate(zip(starts, [*starts[1:], len(keys)], strict=True))
     ]
 
 

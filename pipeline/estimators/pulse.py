@@ -29,6 +29,8 @@ FEWEST_BEATS, ENOUGH_BEATS = 4, 8
 """Onsets on beats that it takes to speak of a tempo, and to be as sure of it as after many."""
 PREFERRED_BPM, PREFERRED_OCTAVES = 127.0, 0.55
 """Mean and deviation of the prior."""
+ENOUGH_S = 8.0
+"""Four bars at 120 BPM: a shorter clip repeats too little to tell one level of the metre from another."""
 FAINTEST_ONSET = 0.2
 """Below, curves hold the ripple of held tones only: onsets of music are typically 1 to 3."""
 NOISE_SALIENCE = 0.25
@@ -179,13 +181,13 @@ def clarity(found: list[Reading], duration_s: float) -> float:
     """How clearly anything repeats, 0 for noise to 1 for a drum machine.
 
     The autocorrelation of noise scatters with the square root of its length, so a short recording
-    has to show more.
+    has to show more, and one of a bar or two leaves open what repeats.
     """
     best = max((reading.pulse.salience for reading in found), default=0.0)
     heard = max((reading.pulse.heard for reading in found), default=0.0)
     chance = NOISE_SALIENCE / np.sqrt(max(duration_s, 1.0))
     clear = np.clip((best - chance) / CLEAR_SALIENCE, 0.0, 1.0)
-    return float(clear * min(heard / ENOUGH_BEATS, 1.0))
+    return float(clear * min(heard / ENOUGH_BEATS, 1.0) * min(duration_s / ENOUGH_S, 1.0))
 
 
 def _same(bpm: float, other: float) -> bool:

@@ -28,7 +28,7 @@ class TempoEstimator:
 
     name = "tempo"
     method = "onset strength, beats and bars tracked at every candidate tempo, log-linear rating"
-    version = "2"
+    version = "3"
     needs: tuple[str, ...] = ()
     budget = 0.3
 
