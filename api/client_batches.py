@@ -54,7 +54,7 @@ class Batches:
 
     def page(self, cursor: str | None = None, limit: int = 20) -> BatchPage:
         """One page of `all`."""
-        asked = {"limit": limit, **({"cursor": cursor} if cursor else {})}
+        asked: dict[str, str | int] = {"limit": limit, **({"cursor": cursor} if cursor else {})}
         return BatchPage.model_validate(checked(self._http.get("/batches", params=asked)).json())
 
     def all(self) -> Iterator[BatchSummary]:
