@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from functools import partial
+from typing import Final
 
 import anyio
 from anyio.to_thread import run_sync
@@ -16,6 +17,9 @@ from sqlalchemy import Engine
 
 from api.admission_metrics import AdmissionMetrics
 from api.audit import Audit
+from api.batch_intake import BatchIntake
+from api.batches.bell import BatchBell
+from api.batches.store import BatchStore
 from api.clocks import SteadyClock
 from api.database import open_database
 from api.dependencies import Services
@@ -40,6 +44,7 @@ from api.keeping.holds import Holds
 from api.keeping.places import folders_of, policy_of, record_expiry
 from api.keeping.restore import refuse_unfinished
 from api.leadership import Leadership
+from api.limits import RateLimits
 from api.log_files import remove_old_logs
 from api.machine_metrics import MachineMetrics
 from api.metrics import Metrics
@@ -48,7 +53,18 @@ from api.notifications.wiring import notifier_of
 from api.openapi import DocumentedApp
 from api.outbound import Outbound
 from api.queue.open import open_queue
-from api.routers import admin, artifacts, direct_uploads, jobs, listening, process, service, uploads, webhooks
+from api.routers import (
+    admin,
+    artifacts,
+    batches,
+    direct_uploads,
+    jobs,
+    listening,
+    process,
+    service,
+    uploads,
+    webhooks,
+)
 from api.security.keys import KeyStore
 from api.security.secret import load_secret
 from api.security.tickets import Tickets
@@ -64,6 +80,9 @@ from api.webhooks.sender import Sender
 from api.webhooks.signing import OwnerSecrets
 from api.webhooks.store import WebhookStore
 from pipeline.software import VERSION
+
+_BATCHES_KEPT: Final = timedelta(days=30)
+"""For how long it is known which jobs came in one batch."""
 
 
 def prepare(settings: Settings, *, create: bool = True) -> tuple[Engine, Folders]:
@@ -117,7 +136,7 @@ def create_app(settings: Settings) -> FastAPI:
     supervisor = supervisor_of(settings, count=0 if settings.job_queue == "celery" else None)
     defaults, register = pipeline_defaults(settings), WorkerRegister(engine)
     tickets, audit, holds = Tickets(secret), Audit(engine, secret), Holds(engine)
-    metrics = Metrics(engine, store)
+    metrics, limits = Metrics(engine, store), RateLimits(settings)
     queue = open_queue(settings, store, metrics.registry)
     admission = Admission(
         store,
@@ -188,9 +207,13 @@ def create_app(settings: Settings) -> FastAPI:
             resumable,
             beside=settings.backup_dir / "erased",
         ),
+        BatchStore(engine, secret),
+        BatchBell(),
     )
-    dispatcher = Dispatcher(webhook_store, sender)
-    notifier = notifier_of(settings, engine, admission, folders)
+    dispatcher, notifier = (
+        Dispatcher(webhook_store, sender),
+        notifier_of(settings, engine, admission, folders),
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -205,6 +228,7 @@ def create_app(settings: Settings) -> FastAPI:
         try:
             async with anyio.create_task_group() as tasks:
                 await tasks.start(services.feed.run)
+                tasks.start_soon(BatchIntake(services, limits).run)
                 yield
                 tasks.cancel_scope.cancel()
         finally:
@@ -227,6 +251,7 @@ def create_app(settings: Settings) -> FastAPI:
         keys=keys,
         tickets=tickets,
         audit=audit,
+        limits=limits,
         observe=metrics.observe_request,
     )
     return app
@@ -244,7 +269,7 @@ def bare_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | 
         redirect_slashes=False,  # to an address with the client's own Host header in it
     )
     for router in (
-        process.router, uploads.router, jobs.router, artifacts.router, service.router,
+        process.router, batches.router, uploads.router, jobs.router, artifacts.router, service.router,
         listening.router, webhooks.router, admin.router, direct_uploads.router,
     ):  # fmt: skip
         app.include_router(router)
@@ -275,6 +300,9 @@ def _keep_house(services: Services, leadership: Leadership, stop: threading.Even
     def forget_deliveries() -> None:
         services.webhooks.forget(clock.now() - timedelta(days=settings.webhook_log_days))
 
+    def forget_batches() -> None:
+        services.batches.forget(clock.now() - _BATCHES_KEPT)
+
     def sweep_copies() -> None:
         result_cache.prune(services.folders, settings.storage_cache_mb * MIB)
 
@@ -292,7 +320,8 @@ def _keep_house(services: Services, leadership: Leadership, stop: threading.Even
         remove_old_logs(services.folders.logs, clock.now() - timedelta(days=settings.log_days))
 
     tasks = [
-        finish_erasures, sweep_jobs, sweep_uploads, forget_deliveries, sweep_copies, sweep_storage, sweep_logs
+        finish_erasures, sweep_jobs, sweep_uploads, forget_deliveries, forget_batches, sweep_copies,
+        sweep_storage, sweep_logs,
     ]  # fmt: skip
     with leadership:
         keep_house(tasks, stop)

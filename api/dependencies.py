@@ -9,6 +9,9 @@ from fastapi import Depends, Request
 from fastapi import Path as PathParameter
 
 from api.audit import Audit
+from api.batches.bell import BatchBell
+from api.batches.model import Batch
+from api.batches.store import BatchStore
 from api.errors import Gone, NotFound
 from api.jobs.admission import Admission
 from api.jobs.feed import Feed
@@ -69,6 +72,8 @@ class Services:
     audit: Audit
     holds: Holds
     eraser: Eraser
+    batches: BatchStore
+    batch_bell: BatchBell
 
 
 def _services(request: Request) -> Services:
@@ -98,3 +103,13 @@ def _own_job(job_id: JobId, services: ServicesDep, principal: PrincipalDep) -> J
 
 
 OwnJob = Annotated[Job, Depends(_own_job)]
+
+
+def _own_batch(batch_id: JobId, services: ServicesDep, principal: PrincipalDep) -> Batch:
+    batch = services.batches.get(batch_id)
+    if batch is None or (batch.owner != principal.owner and Scope.ADMIN not in principal.scopes):
+        raise NotFound(f"There is no batch {batch_id}.", "See GET /batches.")
+    return batch
+
+
+OwnBatch = Annotated[Batch, Depends(_own_batch)]

@@ -32,6 +32,7 @@ def install_guards(
     keys: KeyStore,
     tickets: Tickets,
     audit: Audit,
+    limits: RateLimits | None = None,
     observe: Observe | None = None,
 ) -> None:
     """Guard an application.
@@ -44,12 +45,13 @@ def install_guards(
         keys: the API keys.
         tickets: the tickets.
         audit: the audit log.
+        limits: that are counted elsewhere too; None: the settings'.
         observe: is told method, route, status and seconds of each request, for metrics.
 
     Raises:
         SettingsInvalid: a rate is for a route that there is not.
     """
-    limits = RateLimits(settings)
+    limits = limits or RateLimits(settings)
     install_problems(app)
     # The last one added is the outermost.
     app.add_middleware(RateLimit, limits=limits)

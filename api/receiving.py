@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from anyio import CancelScope
 from anyio.to_thread import run_sync
@@ -18,13 +18,13 @@ from pydantic_core import to_json
 from api.errors import InvalidRequest, PayloadTooLarge, UnsupportedMedia
 from api.jobs.folders import incoming
 from api.multipart import FILE_FIELD, FormReader
-from api.schemas import JobOptions, Submission
+from api.schemas import JobOptions, Submission, Wire
 from pipeline.codec.source import printable
 from pipeline.locked_folder import LockedFolder
 from pipeline.scratch import disk_errors
 
 _PIECE_BYTES: Final = 1 << 20
-_JSON_BYTES: Final = 1 << 20
+_TEXT_BYTES: Final = 1 << 20
 _HOW: Final = "curl -F file=@song.mp3 does it."
 _LISTS: Final = ("stems", "formats", "estimators", "exports")
 _LONGEST_NAME: Final = 255
@@ -107,7 +107,7 @@ async def received(request: Request, uploads: Path) -> AsyncIterator[Received]:
         if kind == "multipart/form-data":
             taken = await _read_form(request, folder)
         elif kind == "application/json":
-            taken = Received(_parsed(await _read_json(request)), folder, None)
+            taken = Received(parsed(await read_text(request), Submission), folder, None)
         else:
             hint = "Send multipart/form-data with the recording as the field `file`, or JSON."
             raise UnsupportedMedia("The body is neither a form nor JSON.", hint)
@@ -128,7 +128,7 @@ async def _read_form(request: Request, folder: Path) -> Received:
     recording = None
     if reader.filename is not None:
         recording = Recording(path, storable_name(reader.filename), reader.sha256)
-    return Received(_parsed(_joined(reader.fields)), folder, recording)
+    return Received(parsed(_joined(reader.fields), Submission), folder, recording)
 
 
 async def _pieces(request: Request) -> AsyncIterator[bytes]:
@@ -142,12 +142,17 @@ async def _pieces(request: Request) -> AsyncIterator[bytes]:
     yield bytes(gathered)
 
 
-async def _read_json(request: Request) -> bytes:
+async def read_text(request: Request) -> bytes:
+    """The body of a request that sends no recording.
+
+    Raises:
+        PayloadTooLarge: it is longer than any that makes sense.
+    """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > _JSON_BYTES:
-            raise PayloadTooLarge(f"The JSON may hold {_JSON_BYTES >> 10} KB.", "See /docs for the fields.")
+        if len(body) > _TEXT_BYTES:
+            raise PayloadTooLarge(f"The body may hold {_TEXT_BYTES >> 10} KB.", "See /docs for the fields.")
     return bytes(body)
 
 
@@ -172,11 +177,23 @@ def _joined(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
     return values
 
 
-def _parsed(said: bytes | dict[str, Any]) -> Submission:
+_Wire = TypeVar("_Wire", bound=Wire)
+
+
+def parsed(said: bytes | dict[str, Any], kind: type[_Wire]) -> _Wire:
+    """What a client sent, as JSON or by fields.
+
+    Args:
+        said: as it came.
+        kind: what it should be.
+
+    Raises:
+        InvalidRequest: it is not.
+    """
     try:
         if isinstance(said, bytes):
-            return Submission.model_validate_json(said)
-        return Submission.model_validate(said)
+            return kind.model_validate_json(said)
+        return kind.model_validate(said)
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])

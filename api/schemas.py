@@ -272,9 +272,9 @@ class TicketRequest(Wire):
     """What a ticket should open."""
 
     path: str = Field(
-        pattern=r"^/(jobs/[0-9a-f-]{36}(/[\w./-]*)?|uploads(/[0-9a-f-]{36})?|process)$",
-        description="A job's path, or one below it: to read. /uploads, or one upload's path: to send. "
-        "/process: to submit.",
+        pattern=r"^/((job|batche)s/[0-9a-f-]{36}(/[\w./-]*)?|uploads(/[0-9a-f-]{36})?|process|batches)$",
+        description="A job's or batch's path, or one below it: to read. /uploads, or one upload's path: to "
+        "send. /process or /batches: to submit.",
     )
     expires_s: int | None = Field(default=None, ge=10, le=86400, description="Default: the service's.")
 

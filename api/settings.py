@@ -182,6 +182,9 @@ class Settings(BaseSettings):
     """Jobs that may wait; more are answered 503."""
     lease_s: float = Field(default=20.0, ge=3, allow_inf_nan=False)
     """Seconds after which the job of a silent worker is given to another."""
+    beat_s: float = Field(default=2.0, ge=0.2, le=60, allow_inf_nan=False)
+    """Seconds from one sign of life of a running job, and of its progress, to the next; never more than a
+    third of PIPELINE_LEASE_S. A cancelled job stops so much later. Longer ones spare the database."""
     worker_silence_s: float = Field(default=120.0, ge=3, allow_inf_nan=False)
     """Seconds after which a worker that shows no sign of life is killed and replaced."""
     max_attempts: int = Field(default=3, ge=1)
@@ -229,6 +232,11 @@ class Settings(BaseSettings):
     https://ui.example.org. Unless set that of this machine."""
     ticket_s: int = Field(default=900, ge=10, le=86400)
     """Seconds that a signed URL for playback, download or upload is valid."""
+    batch_items: int = Field(default=1000, ge=1, le=100_000)
+    """Recordings that one batch may name; each counts as a request to POST /process when its turn comes."""
+    import_dir: Path | None = None
+    """Folder on the server whose recordings batches may name by their paths; every key that may submit may
+    read all of them. Machines that serve the API must all have it. Unset: there is none."""
     upload_expiry_s: int = Field(default=86400, ge=60)
     """Seconds after its last byte at which a resumable upload that became no job is deleted."""
     upload_count: int = Field(default=20, ge=1)

@@ -21,21 +21,13 @@ from pipeline.errors import (
     ConfigError,
     EnvironmentFailure,
     InputError,
-    InputNotFound,
     ManifestInvalid,
     OptionInvalid,
     PipelineError,
     WeightsError,
 )
 from pipeline.progress import CancelToken, Progress
-
-AUDIO_SUFFIXES = frozenset(
-    [
-        ".wav", ".wave", ".w64", ".rf64", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac",
-        ".aif", ".aiff", ".aifc", ".caf", ".mp4", ".m4v", ".mov", ".mkv", ".mka", ".webm",
-    ]
-)  # fmt: skip
-"""What is picked from a folder. A file that is named is tried whatever its suffix."""
+from pipeline.recordings import expanded
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INPUT, EXIT_WEIGHTS, EXIT_ENVIRONMENT, EXIT_DAMAGED = 1, 2, 3, 4, 5, 6
 EXIT_CANCELLED = 130
@@ -70,7 +62,7 @@ def _listed(value: str | None) -> tuple[str, ...] | None:
 
 @app.command()
 def separate(
-    files: Annotated[list[Path], typer.Argument(help="Audio or video files, or folders of them.")],
+    files: Annotated[list[Path], typer.Argument(help="Audio or video files, folders of them, or patterns.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("separated"),
     model: Annotated[str, typer.Option(help="See: python -m pipeline models list.")] = "htdemucs",
     stems: Annotated[
@@ -147,7 +139,7 @@ def separate(
         limits = _checked(Limits, {"max_duration_s": max_duration})
         weights = WeightsConfig(cache_dir=weights_dir, mirror=weights_mirror, offline=offline)
         config = _checked(PipelineConfig, {**options, "limits": limits, "weights": weights})
-        sources = _sources(files)
+        sources = expanded(files)
     except PipelineError as exc:
         screen.failed(None, exc)
         raise typer.Exit(exit_code(exc)) from exc
@@ -203,20 +195,6 @@ def _checked(kind: type[_Model], values: dict[str, Any]) -> _Model:
         first = exc.errors()[0]
         option = ".".join(str(part) for part in first["loc"])
         raise OptionInvalid(f"The option {option} has a bad value: {first['msg']}.", "See --help.") from exc
-
-
-def _sources(files: list[Path]) -> list[Path]:
-    """Expand folders to the audio files below them, in order of their names."""
-    found: list[Path] = []
-    for file in files:
-        if file.is_dir():
-            inside = sorted(p for p in file.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
-            if not inside:
-                raise InputNotFound(f"There is no audio file in {str(file)!r}.", "Check the folder.")
-            found += inside
-        else:
-            found.append(file)
-    return found
 
 
 def _separate_all(sources: list[Path], out: Path, config: PipelineConfig, screen: Screen) -> int:

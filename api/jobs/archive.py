@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _CHUNK = 1 << 18
@@ -30,7 +30,7 @@ class _Pipe(io.RawIOBase):
         return taken
 
 
-def stream_zip(files: list[tuple[str, Path]]) -> Iterator[bytes]:
+def stream_zip(files: Iterable[tuple[str, Path]]) -> Iterator[bytes]:
     """Zip files as a stream. Audio does not shrink, so nothing is compressed.
 
     Args:

@@ -9,6 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, exists, insert, or_, select, update
 
+from api.batches import store as batch_store
+from api.batches.tables import batches
 from api.jobs.model import JobStatus
 from api.jobs.rows import time_of
 from api.jobs.tables import idempotency_keys, job_events, jobs
@@ -66,6 +68,7 @@ def _erase_job(connection: Connection, tombstone: Tombstone) -> bool:
     job_id = tombstone.id
     row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one_or_none()
     forget_words(connection, audit_log.c.job_id == job_id, who=tombstone.pseudonym is not None)
+    batch_store.erase_job(connection, job_id)
     if row is None:
         return False
     before = row.input_sha256 == _NO_SUM and row.status is JobStatus.ERASED
@@ -91,7 +94,7 @@ def _erase_job(connection: Connection, tombstone: Tombstone) -> bool:
 def _erase_owner(connection: Connection, tombstone: Tombstone, secret: ServerSecret) -> bool:
     names: set[str] = set()
     for column in (jobs.c.owner, api_keys.c.owner, audit_log.c.user, idempotency_keys.c.owner,
-                   webhook_secrets.c.owner, legal_holds.c.target):  # fmt: skip
+                   webhook_secrets.c.owner, legal_holds.c.target, batches.c.owner):  # fmt: skip
         names |= set(connection.scalars(select(column).distinct()))
     found = [name for name in names if owner_id(secret, name) == tombstone.id]
     for name in found:
@@ -108,6 +111,7 @@ def _erase_owner(connection: Connection, tombstone: Tombstone, secret: ServerSec
             .values(owner=gone, name="erased", shown="", revoked_at=at)
         )
         connection.execute(delete(idempotency_keys).where(idempotency_keys.c.owner == name))
+        batch_store.erase_owner(connection, name)
         connection.execute(delete(webhook_secrets).where(webhook_secrets.c.owner == name))
         held = (legal_holds.c.kind == "owner") & (legal_holds.c.target == name)
         connection.execute(update(legal_holds).where(held).values(target=gone, reason=""))

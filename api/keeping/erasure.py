@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from api.audit import ERASE, ERASE_OWNER, Audit
+from api.batches.store import forget_subject, waits_about
 from api.errors import Conflict, NotFound
 from api.jobs.housekeeping import erase, remove_all
 from api.jobs.model import Job, JobStatus
@@ -105,7 +106,10 @@ class Eraser:
             jobs = list(every_job(store, JobFilter(owner=value)))
         else:
             jobs = list(every_job(store, JobFilter(subject=value)))
-        if not jobs and not (by == "owner" and is_owner(self._holdings.engine, value)):
+        known = (by == "owner" and is_owner(self._holdings.engine, value)) or (
+            by == "subject" and waits_about(self._holdings.engine, value)
+        )
+        if not jobs and not known:
             raise NotFound(f"Nothing is known of that {by}.", "Check how it is written.")
         return Selected(by, value, tuple(jobs))
 
@@ -128,6 +132,8 @@ class Eraser:
         """
         for job in selected.jobs:
             self._holds.check(job)
+        if selected.by == "subject":
+            forget_subject(self._holdings.engine, selected.value)  # It is to become no job any more.
         self._stop(selected.jobs)
         at, receipt_id = self._now(), secrets.token_hex(8)
         tombstones = self._tombstones(selected, at)

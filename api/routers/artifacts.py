@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
 from api.dependencies import OwnJob, Services, ServicesDep
 from api.errors import Gone, NotFound
 from api.file_answers import FileAnswer
+from api.file_names import title_of
 from api.jobs.archive import stream_zip
 from api.jobs.model import Job, JobStatus
 from api.jobs.peaks import peaks, stem_peaks
@@ -67,7 +68,7 @@ def get_archive(job: OwnJob, services: ServicesDep) -> StreamingResponse:
     manifest = _manifest(job, services)
     files = [("manifest.json", services.folders.result(job.id) / "manifest.json")]
     files += [(a.path, artifact_file(services.folders, job.id, a)) for a in manifest.artifacts]
-    title = f"{_title(job)}.zip"
+    title = f"{title_of(job.filename)}.zip"
     return StreamingResponse(
         stream_zip(files),
         media_type="application/zip",
@@ -110,7 +111,10 @@ def _artifact(job: Job, services: Services, name: str, kind: str | None, inline:
     artifact = _find(_manifest(job, services), name, kind)
     if artifact is None:
         raise NotFound(f"The job {job.id} has no artifact of that name.", "See its manifest.")
-    filename, media_type = f"{_title(job)} - {PurePosixPath(artifact.path).name}", _media_type(artifact)
+    filename, media_type = (
+        f"{title_of(job.filename)} - {PurePosixPath(artifact.path).name}",
+        _media_type(artifact),
+    )
     shared, settings = services.folders.shared, services.settings
     if shared is not None and settings.storage_downloads == "redirect" and not inline:
         signed = shared.artifact_url(job.id, artifact, settings.ticket_s, filename, media_type)
@@ -140,9 +144,3 @@ def _find(manifest: Manifest, name: str, kind: str | None) -> Artifact | None:
 def _media_type(artifact: Artifact) -> str:
     fmt = FORMATS.get(artifact.format)
     return fmt.media_type if fmt else MEDIA_TYPES.get(artifact.format, "application/octet-stream")
-
-
-def _title(job: Job) -> str:
-    """The recording's name without its suffix and without anything that a file name should not hold."""
-    stem = PurePosixPath(job.filename.replace("\\", "/")).name.rsplit(".", 1)[0]
-    return "".join(c if c.isprintable() and c not in '/\\:*?"<>|' else "_" for c in stem)[:100] or "recording"

@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 import time
-import uuid
-from dataclasses import dataclass
 from typing import Annotated
 
-import anyio
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 
+from api.acceptance import Accepted, locate_and_accept, once
 from api.audit_trail import note
 from api.bodies import job_body
 from api.dependencies import PrincipalDep, Services, ServicesDep
-from api.errors import (
-    Gone,
-    InvalidRequest,
-    UploadBusy,
-    UploadUnfinished,
-    UploadUnknown,
-    UrlFailed,
-    UrlTimedOut,
-)
+from api.errors import Gone, UploadBusy, UploadUnfinished, UploadUnknown, UrlFailed, UrlTimedOut
 from api.file_answers import FileAnswer
-from api.jobs.idempotency import Begun, Replay
-from api.jobs.intake import examine, forget_input, job_config, keep_input, new_job
 from api.jobs.model import Job, JobStatus
-from api.jobs.results import is_whole, read_result
-from api.jobs.usage import check_quota
+from api.jobs.results import read_result
 from api.problems import refusals
-from api.receiving import Received, Recording, received, request_body
-from api.schemas import JobBody, Submission
-from api.security.principal import Principal
-from api.webhooks.sender import check_webhook_url
-from pipeline.config import PipelineConfig
+from api.receiving import received, request_body
+from api.schemas import JobBody
 from pipeline.manifest import Manifest
 
 router = APIRouter(tags=["jobs"])
@@ -72,129 +56,18 @@ async def process(
     said = request.headers.get("content-length", "")
     await run_sync(services.admission.admit, int(said) if said.isdecimal() else 0)
     async with received(request, services.folders.uploads) as taken:
-        accepted = await _accept_once(services, principal, taken, idempotency_key)
-    job = await run_sync(services.store.get, accepted.job_id)
+
+        async def accept(job_id: str, maybe_there: bool) -> Accepted:
+            return await locate_and_accept(services, principal, taken, job_id, maybe_there=maybe_there)
+
+        accepted = await once(services, principal.owner, idempotency_key, taken.fingerprint, accept)
+    job = await run_sync(services.store.get, accepted.id)
     if job is None:
-        raise Gone(f"The job {accepted.job_id} was deleted.", "Send it again with another Idempotency-Key.")
+        raise Gone(f"The job {accepted.id} was deleted.", "Send it again with another Idempotency-Key.")
     note(request, input=job.filename, output=job.status.value, job_id=job.id)
     if accepted.repeated:
         services.metrics.repeated.inc()
-    else:
-        services.metrics.upload_bytes.inc(job.input_bytes)
     return await _answer(services, job, max(wait, _preferred_wait(prefer)), repeated=accepted.repeated)
-
-
-@dataclass(frozen=True, slots=True)
-class _Accepted:
-    """Which job a submission has become; `repeated` when it was there before."""
-
-    job_id: str
-    repeated: bool
-
-
-async def _accept_once(
-    services: Services, principal: Principal, taken: Received, idempotency_key: str | None
-) -> _Accepted:
-    """Accept a submission, unless the same key has been answered before.
-
-    Raises:
-        IdempotencyInFlight: the first request with this key is still being handled.
-        IdempotencyMismatch: the key was used for another submission.
-    """
-    if idempotency_key is None:
-        return await _locate_and_accept(services, principal, taken, None)
-    begun = await run_sync(services.idempotency.begin, principal.owner, idempotency_key, taken.fingerprint)
-    if isinstance(begun, Replay):
-        return _Accepted(begun.body.decode(), repeated=True)
-    try:
-        return await _locate_and_accept(services, principal, taken, begun)
-    except BaseException:
-        with anyio.CancelScope(shield=True):
-            # Of one that is finished it forgets nothing.
-            await run_sync(services.idempotency.abandon, begun)
-        raise
-
-
-async def _locate_and_accept(
-    services: Services, principal: Principal, taken: Received, begun: Begun | None
-) -> _Accepted:
-    job_id = str(uuid.uuid4()) if begun is None else begun.job_id
-    if begun is not None and await run_sync(services.store.get, job_id) is not None:
-        # A request before this one accepted the job and died before it could say so.
-        accepted = _Accepted(job_id, repeated=True)
-    else:
-        config = await run_sync(_checked, services, principal, taken.submission)
-        async with services.sources.recording(taken, principal.owner) as recording:
-            accepted = await run_sync(
-                _accept, services, principal, taken.submission, config, recording, job_id
-            )
-    if begun is not None:
-        await run_sync(services.idempotency.finish, begun, 202, {}, accepted.job_id.encode())
-    return accepted
-
-
-def _checked(services: Services, principal: Principal, submission: Submission) -> PipelineConfig:
-    """Refuse what can never be done, before the recording is fetched or looked at."""
-    if submission.priority > principal.max_priority:
-        raise InvalidRequest(
-            f"This key may ask for priority {principal.max_priority} at most.",
-            "Leave the priority out, or ask the operator for a key that may.",
-        )
-    if submission.webhook_url is not None:
-        check_webhook_url(services.outbound, submission.webhook_url)
-    return job_config(services.defaults, submission.options)
-
-
-def _accept(
-    services: Services,
-    principal: Principal,
-    submission: Submission,
-    config: PipelineConfig,
-    recording: Recording,
-    job_id: str,
-) -> _Accepted:
-    owner, quota = principal.owner, principal.quota
-    examined = examine(recording.path, recording.filename, config, recording.sha256)
-    job = new_job(
-        job_id,
-        owner,
-        recording.filename,
-        examined,
-        submission.options,
-        metadata=submission.metadata,
-        priority=submission.priority,
-        webhook_url=submission.webhook_url,
-        max_attempts=services.settings.max_attempts,
-        subject=submission.subject,
-        retention_days=principal.retention_days,
-    )
-    known = services.store.find_content(owner, str(job.content_key))
-    if known is not None and _does_for(services, known, submission):
-        return _Accepted(known.id, repeated=True)  # The same is not computed twice.
-    check_quota(
-        services.store,
-        owner,
-        job.duration_s or 0.0,
-        jobs_per_day=quota.jobs_per_day,
-        audio_s_per_month=quota.audio_s_per_month,
-    )
-    services.admission.admit_upload(examined.bytes, examined.probe, config)
-    try:
-        keep_input(recording.path, services.folders.uploads, job)
-        if services.folders.shared is not None:
-            services.folders.shared.keep_input(job.id, services.folders.input(job))
-        services.store.add(job, max_queued=services.settings.max_queued)
-    except BaseException:
-        forget_input(services.folders, job.id)
-        raise
-    services.queue.wake(job)
-    return _Accepted(job.id, repeated=False)
-
-
-def _does_for(services: Services, known: Job, submission: Submission) -> bool:
-    if submission.webhook_url not in {None, known.webhook_url}:
-        return False  # That receiver would never be told. The new job takes over the separation.
-    return known.status is not JobStatus.SUCCEEDED or is_whole(services.folders, known.id)
 
 
 def _preferred_wait(prefer: str | None) -> float:

@@ -133,7 +133,7 @@ def metrics(services: ServicesDep) -> Response:
 
 def _opened(path: str) -> tuple[str, ...]:
     """The methods that a ticket for a path opens."""
-    if path == "/process":
+    if path in {"/process", "/batches"}:
         return ("POST",)
     return ("POST", "HEAD", "PATCH", "DELETE") if path.startswith("/uploads") else ("GET",)
 

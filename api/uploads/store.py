@@ -34,6 +34,7 @@ from pipeline.scratch import disk_errors, sync_folder, write_durably
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ABOUT: Final = "upload.json"
 _LOCK: Final = ".lock"
+_PLACE: Final = ".place"
 _WHAT: Final = "the upload"
 
 
@@ -65,6 +66,15 @@ class Uploads:
         self._folder, self._incoming = folder, incoming
         self._expiry_s, self._most, self._most_bytes = expiry_s, most, most_bytes
         self._now = now
+
+    @property
+    def place(self) -> str:
+        """Names the folder, for who has to know whether an upload lies in it; stays as long as the folder."""
+        path = self._folder / _PLACE
+        with disk_errors(_WHAT), self._turn():
+            if not path.exists():
+                write_durably(path, str(uuid.uuid4()).encode())
+            return path.read_text()
 
     def create(
         self, owner: str, length: int, filename: str, metadata: str, admit: Callable[[int], None]

@@ -39,6 +39,10 @@ parameters = {{ "path.job_id" = "00000000-0000-4000-8000-000000000000" }}  # the
 [[operations]]
 include-name = "POST /uploads"
 checks = {{ negative_data_rejection = {{ enabled = false }} }}  # a header of no meaning is no error
+
+[[operations]]
+include-name = "POST /batches"
+checks = {{ negative_data_rejection = {{ enabled = false }} }}  # a bad item is told, and the others are taken
 """
 
 
