@@ -89,6 +89,7 @@ def _config(settings: Settings, usual_poll_s: float) -> WorkerConfig:
         name=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
         pipeline=pipeline_defaults(settings).model_copy(update={"threads": threads}),
         lease_s=settings.lease_s,
+        beat_s=settings.beat_s,
         grace_s=settings.grace_s,
         poll_s=settings.poll_s or usual_poll_s,
         model_ttl_s=settings.model_ttl_s,

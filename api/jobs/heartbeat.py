@@ -129,7 +129,7 @@ class Heartbeat:
         Where the store does not answer, it is asked again until the lease may have run out.
         """
         while not self._beat() and self.stopped is None:
-            self._done.wait(self._config.beat_s)
+            self._done.wait(min(self._config.beat_s, self._config.lease_s / 3))
         return self.stopped is None
 
     def stages(self) -> tuple[StageTime, ...]:
