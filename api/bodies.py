@@ -108,6 +108,6 @@ def _item_body(item: Item, outlook: Outlook) -> ItemBody:
 
 
 def _error_body(error: JobError | None) -> ErrorBody | None:
-    return error and ErrorBody(
-        code=error.code, message=error.message, hint=error.hint, retryable=error.retryable
-    )
+    if error is None:
+        return None
+    return ErrorBody(code=error.code, message=error.message, hint=error.hint, retryable=error.retryable)

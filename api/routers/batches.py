@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import anyio
 from anyio.to_thread import run_sync
@@ -42,14 +42,16 @@ Wait = Annotated[
 Key = Annotated[str | None, Header(min_length=1, max_length=255)]
 
 
-@router.post("", status_code=202, responses=refusals(Gone), openapi_extra=request_body())
+@router.post(
+    "", status_code=202, response_model=BatchBody, responses=refusals(Gone), openapi_extra=request_body()
+)
 async def submit_batch(
     request: Request,
     services: ServicesDep,
     principal: PrincipalDep,
     wait: Wait = 0.0,
     idempotency_key: Key = None,
-) -> BatchBody:
+) -> Response:
     """Submit many recordings: JSON, a CSV table, or a playlist (M3U, PLS, XSPF) of https addresses.
 
     Every item is judged by itself: one that is refused keeps no other from becoming a job. What is fine so
@@ -71,7 +73,13 @@ async def submit_batch(
     return await _answer(services, accepted, wait)
 
 
-@router.post("/{batch_id}/items", status_code=202, responses=refusals(Conflict), openapi_extra=request_body())
+@router.post(
+    "/{batch_id}/items",
+    status_code=202,
+    response_model=BatchBody,
+    responses=refusals(Conflict),
+    openapi_extra=request_body(),
+)
 async def add_items(
     request: Request,
     batch: OwnBatch,
@@ -79,7 +87,7 @@ async def add_items(
     principal: PrincipalDep,
     wait: Wait = 0.0,
     idempotency_key: Key = None,
-) -> BatchBody:
+) -> Response:
     """Add recordings to a batch, as `POST /batches` takes them: for who sends one after another."""
     if batch.owner != principal.owner:
         raise NotFound(f"There is no batch {batch.id} of yours.", "See GET /batches.")
@@ -101,7 +109,7 @@ async def add_items(
     return await _answer(services, accepted, wait)
 
 
-async def _answer(services: Services, accepted: Accepted, wait_s: float) -> Any:
+async def _answer(services: Services, accepted: Accepted, wait_s: float) -> JSONResponse:
     batch = await run_sync(services.batches.get, accepted.id)
     if batch is None:
         raise Gone(f"The batch {accepted.id} was forgotten.", "Send it again with another Idempotency-Key.")
