@@ -36,7 +36,14 @@ def test_every_other_route_refuses_who_has_no_key(guarded: Guarded, route: str) 
         guarded.app,
         method,
         path.format(
-            job_id="j", name="n", number="0", delivery_id="d", upload_id="u", key_id="k", hold_id="h"
+            job_id="j",
+            name="n",
+            number="0",
+            delivery_id="d",
+            upload_id="u",
+            key_id="k",
+            hold_id="h",
+            batch_id="b",
         ),
     )
     assert response.status_code == 401
@@ -50,7 +57,14 @@ def test_every_other_route_refuses_a_key_without_its_scope(guarded: Guarded, rou
     method, _, path = route.partition(" ")
     key = guarded.new_key(*(scope for scope in Scope if scope != ROUTE_SCOPES[route].scope))
     path = path.format(
-        job_id="j", name="n", number="0", delivery_id="d", upload_id="u", key_id="k", hold_id="h"
+        job_id="j",
+        name="n",
+        number="0",
+        delivery_id="d",
+        upload_id="u",
+        key_id="k",
+        hold_id="h",
+        batch_id="b",
     )
     response = ask(guarded.app, method, path, headers={"X-API-Key": key})
     assert response.status_code == 403
