@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import uuid
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -58,7 +59,8 @@ def storages(kind: str, tmp_path: Path) -> Iterator[list[Storage]]:
         yield list(disks)
     else:
         with s3_server() as endpoint:
-            yield [S3Storage(BUCKET, name, endpoint=endpoint) for name in ("one", "two")]
+            place = uuid.uuid4()  # All servers of a process hold the same.
+            yield [S3Storage(BUCKET, f"{place}/{name}", endpoint=endpoint) for name in ("one", "two")]
 
 
 @pytest.fixture
