@@ -16,6 +16,7 @@ from api.audit_trail import note
 from api.bodies import job_body
 from api.dependencies import PrincipalDep, Services, ServicesDep
 from api.errors import (
+    Conflict,
     Gone,
     InvalidRequest,
     UploadBusy,
@@ -126,7 +127,7 @@ async def _locate_and_accept(
         config = await run_sync(_checked, services, principal, taken.submission)
         async with services.sources.recording(taken, principal.owner) as recording:
             accepted = await run_sync(
-                _accept, services, principal, taken.submission, config, recording, job_id
+                _accept, services, principal, taken.submission, config, recording, job_id, begun
             )
     if begun is not None:
         await run_sync(services.idempotency.finish, begun, 202, {}, accepted.job_id.encode())
@@ -152,6 +153,7 @@ def _accept(
     config: PipelineConfig,
     recording: Recording,
     job_id: str,
+    begun: Begun | None,
 ) -> _Accepted:
     owner, quota = principal.owner, principal.quota
     examined = examine(recording.path, recording.filename, config, recording.sha256)
@@ -184,8 +186,13 @@ def _accept(
         if services.folders.shared is not None:
             services.folders.shared.keep_input(job.id, services.folders.input(job))
         services.store.add(job, max_queued=services.settings.max_queued)
+    except Conflict:
+        # This request took so long that it was taken for dead: the same, sent again, has made the job.
+        return _Accepted(job.id, repeated=True)
     except BaseException:
-        forget_input(services.folders, job.id)
+        # Where it was sent again the recording is the other's too.
+        if begun is None or services.idempotency.holds(begun):
+            forget_input(services.store, services.folders, job.id)
         raise
     services.queue.wake(job)
     return _Accepted(job.id, repeated=False)
