@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 from anyio.to_thread import run_sync
@@ -22,6 +24,10 @@ from api.security.principal import Principal
 from api.tracing import traceparent
 from api.webhooks.sender import check_webhook_url
 from pipeline.config import PipelineConfig
+from pipeline.errors import PipelineError
+
+Held = Callable[[], bool]
+"""Whether a request is still the one that handles something: nobody has begun it again since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ async def once(
     owner: str,
     key: str | None,
     fingerprint: str,
-    accept: Callable[[str, bool], Awaitable[Accepted]],
+    accept: Callable[[str, Held | None], Awaitable[Accepted]],
 ) -> Accepted:
     """Accept something, unless the same Idempotency-Key has been answered before.
 
@@ -51,20 +57,22 @@ async def once(
         owner: who asks.
         key: that he sent; None: he sent none.
         fingerprint: equal for equal requests.
-        accept: is given the id that it gets, and whether it may be there already: a request before this one
-            may have accepted it and died before it could say so.
+        accept: is given the id that it gets, and, where the same may have been sent before or be sent again,
+            what tells whether it is still this request's: one before may have accepted it and died before it
+            could say so.
 
     Raises:
         IdempotencyInFlight: the first request with this key is still being handled.
         IdempotencyMismatch: the key was used for another submission.
     """
     if key is None:
-        return await accept(str(uuid.uuid4()), False)
+        return await accept(str(uuid.uuid4()), None)
     begun = await run_sync(services.idempotency.begin, owner, key, fingerprint)
     if isinstance(begun, Replay):
         return Accepted(begun.body.decode(), repeated=True)
     try:
-        return await _finished(services, begun, await accept(begun.job_id, True))
+        held = partial(services.idempotency.holds, begun)
+        return await _finished(services, begun, await accept(begun.job_id, held))
     except BaseException:
         with anyio.CancelScope(shield=True):
             # Of one that is finished it forgets nothing.
@@ -78,7 +86,7 @@ async def _finished(services: Services, begun: Begun, accepted: Accepted) -> Acc
 
 
 async def locate_and_accept(
-    services: Services, principal: Principal, taken: Received, job_id: str, *, maybe_there: bool
+    services: Services, principal: Principal, taken: Received, job_id: str, held: Held | None
 ) -> Accepted:
     """Get hold of a recording, wherever it is, and make a job of it.
 
@@ -87,16 +95,16 @@ async def locate_and_accept(
         principal: whose job it will be.
         taken: what was sent.
         job_id: that it gets.
-        maybe_there: whether a job of this id may be this very one.
+        held: whether nobody else is making this very job by now; None: nobody else can.
 
     Raises:
         PipelineError: it is refused, or cannot be accepted now.
     """
-    if maybe_there and await run_sync(services.store.get, job_id) is not None:
+    if held is not None and await run_sync(services.store.get, job_id) is not None:
         return Accepted(job_id, repeated=True)
     config = await run_sync(checked, services, principal, taken.submission)
     async with services.sources.recording(taken, principal.owner) as recording:
-        return await run_sync(_accept, services, principal, taken.submission, config, recording, job_id)
+        return await run_sync(_accept, services, principal, taken.submission, config, recording, job_id, held)
 
 
 def checked(services: Services, principal: Principal, submission: Submission) -> PipelineConfig:
@@ -124,6 +132,7 @@ def _accept(
     config: PipelineConfig,
     recording: Recording,
     job_id: str,
+    held: Held | None,
 ) -> Accepted:
     owner, quota = principal.owner, principal.quota
     examined = examine(recording.path, recording.filename, config, recording.sha256)
@@ -158,11 +167,13 @@ def _accept(
             services.folders.shared.keep_input(job.id, services.folders.input(job))
         services.store.add(job, max_queued=services.settings.max_queued)
     except Conflict:
-        return Accepted(
-            job.id, repeated=True
-        )  # Who was thought to be dead has accepted it: it needs its input.
+        # This request took so long that it was taken for dead: the same, sent again, has made the job.
+        return Accepted(job.id, repeated=True)
     except BaseException:
-        forget_input(services.folders, job.id)
+        with suppress(PipelineError):  # Where nobody can say, it is swept later.
+            # Where it was sent again the recording is the other's too.
+            if held is None or held():
+                forget_input(services.store, services.folders, job.id)
         raise
     services.queue.wake(job)
     services.metrics.upload_bytes.inc(job.input_bytes)

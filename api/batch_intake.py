@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import anyio
@@ -148,7 +149,8 @@ class BatchIntake:
             recording = await run_sync(self._imported, item, held) if item.path is not None else None
             submission = Submission.model_validate(item.model_dump(exclude={"path"}))
             taken = Received(submission, held.path, recording)
-            accepted = await locate_and_accept(services, principal, taken, hold.job_id, maybe_there=True)
+            still = partial(self._store.renew, hold, _LEASE_S)
+            accepted = await locate_and_accept(services, principal, taken, hold.job_id, still)
         finally:
             with anyio.CancelScope(shield=True):
                 await run_sync(held.close)

@@ -11,7 +11,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from api.errors import IdempotencyInFlight, IdempotencyMismatch
 from api.jobs.tables import idempotency_keys as keys
-from api.transactions import DatabaseTime, writing
+from api.transactions import DatabaseTime, reading, writing
 
 KEPT_S = 24 * 3600.0
 """How long an answer is kept."""
@@ -126,6 +126,11 @@ class IdempotencyStore:
         answer = {"status": status, "headers": dict(headers), "body": body}
         with writing(self._engine) as connection:
             return connection.execute(update(keys).where(_unfinished(begun)).values(answer)).rowcount == 1
+
+    def holds(self, begun: Begun) -> bool:
+        """Whether the request is ours to handle: nobody has begun it again since."""
+        with reading(self._engine) as connection:
+            return connection.execute(select(keys.c.fence).where(_unfinished(begun))).first() is not None
 
     def abandon(self, begun: Begun) -> bool:
         """Forget a request that failed without effect, so that it can be sent again at once."""

@@ -17,10 +17,12 @@ from pydantic import ValidationError
 from api.errors import DatabaseUnavailable, InvalidRequest, StorageUnavailable
 from api.jobs.folders import Folders
 from api.jobs.model import Job, JobStatus
+from api.jobs.store import JobStore
 from pipeline.codec.formats import check_channels, choose_formats
 from pipeline.codec.probe import Probe, probe
 from pipeline.codec.source import open_source
 from pipeline.config import PipelineConfig
+from pipeline.errors import PipelineError
 from pipeline.estimators.registry import select
 from pipeline.exports.registry import choose_exports
 from pipeline.scratch import disk_errors, sync_folder
@@ -139,8 +141,17 @@ def new_job(
     )
 
 
-def forget_input(folders: Folders, job_id: str) -> None:
-    """Remove the recording of a job that was not accepted after all; what cannot be is swept later."""
+def forget_input(store: JobStore, folders: Folders, job_id: str) -> None:
+    """Remove the recording of a job that was not accepted after all; what cannot be is swept later.
+
+    Nothing is removed where the job is there, or where nobody can say: a database may have accepted it and
+    died before it said so, and a slow request may have been sent again and answered meanwhile.
+    """
+    try:
+        if store.get(job_id) is not None:
+            return
+    except PipelineError:
+        return
     shutil.rmtree(folders.upload(job_id), ignore_errors=True)
     if folders.keys is not None:
         with suppress(DatabaseUnavailable):

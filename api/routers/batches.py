@@ -14,7 +14,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from api.acceptance import Accepted, once
+from api.acceptance import Accepted, Held, once
 from api.audit_trail import note
 from api.batch_request import judged, read_batch, request_body
 from api.batches.model import Batch, Item
@@ -60,8 +60,8 @@ async def submit_batch(
     await run_sync(services.admission.admit)
     sent = await read_batch(request)
 
-    async def accept(batch_id: str, maybe_there: bool) -> Accepted:
-        if maybe_there and await run_sync(services.batches.get, batch_id) is not None:
+    async def accept(batch_id: str, held: Held | None) -> Accepted:
+        if held is not None and await run_sync(services.batches.get, batch_id) is not None:
             return Accepted(batch_id, repeated=True)
         new = await run_sync(judged, services, principal, sent)
         added = await run_sync(services.batches.add, batch_id, principal.owner, principal.key_id, new)
@@ -94,8 +94,8 @@ async def add_items(
     await run_sync(services.admission.admit)
     sent = await read_batch(request)
 
-    async def accept(token: str, maybe_there: bool) -> Accepted:
-        del maybe_there  # The store knows.
+    async def accept(token: str, held: Held | None) -> Accepted:
+        del held  # The store knows.
         new = await run_sync(judged, services, principal, sent)
         added = await run_sync(
             partial(services.batches.extend, batch, token, new, most=services.settings.batch_items)

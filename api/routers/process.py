@@ -10,7 +10,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from api.acceptance import Accepted, locate_and_accept, once
+from api.acceptance import Accepted, Held, locate_and_accept, once
 from api.audit_trail import note
 from api.bodies import job_body
 from api.dependencies import PrincipalDep, Services, ServicesDep
@@ -58,8 +58,8 @@ async def process(
     await run_sync(services.admission.admit, int(said) if said.isdecimal() else 0)
     async with received(request, services.folders.uploads) as taken:
 
-        async def accept(job_id: str, maybe_there: bool) -> Accepted:
-            return await locate_and_accept(services, principal, taken, job_id, maybe_there=maybe_there)
+        async def accept(job_id: str, held: Held | None) -> Accepted:
+            return await locate_and_accept(services, principal, taken, job_id, held)
 
         accepted = await once(services, principal.owner, idempotency_key, taken.fingerprint, accept)
     job = await run_sync(services.store.get, accepted.id)

@@ -217,7 +217,7 @@ def _beginnings(struck: Onsets, frames: int) -> npt.NDArray[np.intp]:
     if struck.typical <= 0:
         return np.zeros(0, dtype=np.intp)
     peaks, _ = find_peaks(struck.full, height=_STRUCK * struck.typical, distance=round(_NEAR_S * FRAME_RATE))
-    at = np.rint(peaks / FRAME_RATE / _STEP_S).astype(np.intp)
+    at: npt.NDArray[np.intp] = np.rint(peaks / FRAME_RATE / _STEP_S).astype(np.intp)
     return at[at < frames]
 
 

@@ -70,6 +70,13 @@ def test_a_request_whose_process_died_is_handled_again_for_the_same_job(at: At) 
     assert at(LEASE_S + 5).begin("anna", "key", "f") == Replay(202, {}, b"in time")
 
 
+def test_who_was_taken_for_dead_learns_that_another_has_begun_since(at: At) -> None:
+    slow = begun(at(0))
+    assert at(LEASE_S + 1).holds(slow), "nobody has sent it again"
+    again = begun(at(LEASE_S + 1))
+    assert (again.job_id, at(0).holds(slow), at(0).holds(again)) == (slow.job_id, False, True)
+
+
 def test_a_clock_that_is_set_back_blocks_no_request_for_ever(at: At) -> None:
     dead = begun(at(1e6))
     assert begun(at(0)).fence > dead.fence

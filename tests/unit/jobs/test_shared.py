@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from api.errors import DatabaseUnavailable
 from api.jobs import result_cache
 from api.jobs.folders import Folders
 from api.jobs.housekeeping import erase, expire
+from api.jobs.intake import forget_input
 from api.jobs.model import JobStatus
 from api.jobs.publication import is_published
 from api.jobs.results import artifact_file, is_whole, read_result
@@ -78,3 +80,24 @@ def test_a_job_that_one_machine_took_and_another_ran_is_read_at_a_third(
     assert erase(store, front, job.id) is not None
     assert now(store, job).status is JobStatus.ERASED
     assert shared.jobs() == set()
+
+
+@pytest.mark.parametrize("known", ["accepted", "unknown", "nobody says"])
+def test_a_refused_recording_goes_unless_its_job_may_have_been_accepted(
+    tmp_path: Path, shared: Shared, known: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front = machine(tmp_path, "front", shared)
+    store = open_store(front)
+    job = submit(store, front, write_wav(tmp_path / "song.wav", music(0.2)))
+    shared.keep_input(job.id, front.input(job))
+
+    def unanswered(_: str) -> None:
+        raise DatabaseUnavailable("It was restarted in this moment.")
+
+    if known == "unknown":
+        monkeypatch.setattr(store, "get", lambda _: None)
+    elif known == "nobody says":
+        monkeypatch.setattr(store, "get", unanswered)
+    forget_input(store, front, job.id)
+    kept = known != "unknown"
+    assert (front.input(job).is_file(), shared.has_input(job.id)) == (kept, kept)
