@@ -94,6 +94,11 @@ def bass_classes(bass: FloatArray) -> FloatCurve:
     return _shares(fold(bass**BASS_POWER, BASS))
 
 
+def melody_classes(melody: FloatArray) -> FloatCurve:
+    """Shares of the pitch classes in what has the chords: float64 (steps, 12)."""
+    return _shares(fold(melody**MELODY_POWER, MELODY))
+
+
 def _shares(chroma: FloatCurve) -> FloatCurve:
     return np.asarray(chroma / np.maximum(chroma.sum(axis=1, keepdims=True), 1e-9))
 

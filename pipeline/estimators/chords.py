@@ -12,10 +12,18 @@ from pipeline.audio import FloatArray
 from pipeline.estimators import chord_network
 from pipeline.estimators.base import Recording
 from pipeline.estimators.chart import chart
-from pipeline.estimators.chord_templates import NO_CHORD, QUALITIES, ROOTS, bass_classes, evidence, labels
+from pipeline.estimators.chord_templates import (
+    NO_CHORD,
+    QUALITIES,
+    ROOTS,
+    bass_classes,
+    evidence,
+    labels,
+    melody_classes,
+)
 from pipeline.estimators.grid import Steps, beat_grid
 from pipeline.estimators.path import best_path
-from pipeline.estimators.pitches import pitched_source, pitches
+from pipeline.estimators.pitches import SILENCE, pitched_source, pitches
 from pipeline.estimators.tuning import tuning_of
 
 STEPS_PER_BEAT = 2
@@ -31,6 +39,9 @@ SILENT_DB = -32.0
 
 ENOUGH_S = 4.0
 """A recording shorter than that holds too few steps to be sure of anything."""
+
+CLEAR_SHARE = 0.06
+"""Of the pitch classes, that each tone of a triad has in music; a lone note's fifth and third have 0.03."""
 
 INVERTED_SHARE = 0.6
 """Of the bass, that has to be on another tone of the chord for it to be called inverted."""
@@ -50,7 +61,7 @@ class ChordsEstimator:
 
     name = "chords"
     method = "harmonic tones fitted to tuned spectra, chord patterns and bass, Viterbi search over half beats"
-    version = "1"
+    version = "2"
     needs: tuple[str, ...] = ("beats", "key")
     budget = 0.5
 
@@ -84,7 +95,8 @@ class ChordsEstimator:
             fits[_silent(level), 1:] -= _IMPOSSIBLE
             path = best_path(fits, np.array(CHANGE_COST)[grid.rank])
             sure = _certainty(fits, path) * min(duration_s / ENOUGH_S, 1.0)
-            segments = _segments(grid, path, sure, bass_classes(bass), duration_s)
+            classes = melody_classes(melody), bass_classes(bass)
+            segments = _segments(grid, path, sure, *classes, duration_s)
         return Chords(
             method=self.method + (WITH_NETWORK if chord_network.available() else ""),
             version=self.version,
@@ -97,7 +109,7 @@ class ChordsEstimator:
 
 def _silent(level: FloatCurve) -> npt.NDArray[np.bool_]:
     loud = float(np.percentile(level, 90))
-    return np.asarray(level <= loud * 10 ** (SILENT_DB / 20))
+    return np.asarray(level <= max(loud * 10 ** (SILENT_DB / 20), SILENCE))
 
 
 def _certainty(fits: FloatArray, path: npt.NDArray[np.intp]) -> FloatCurve:
@@ -119,22 +131,37 @@ def _families() -> npt.NDArray[np.intp]:
 
 
 def _segments(
-    grid: Steps, path: npt.NDArray[np.intp], sure: FloatCurve, bass: FloatCurve, duration_s: float
+    grid: Steps,
+    path: npt.NDArray[np.intp],
+    sure: FloatCurve,
+    melody: FloatCurve,
+    bass: FloatCurve,
+    duration_s: float,
 ) -> list[ChordSegment]:
     names = labels()
     edges = np.flatnonzero(np.diff(path, prepend=-1))
     out = []
     for start, stop in zip(edges, [*edges[1:], len(path)], strict=True):
         label = names[path[start]]
+        complete = _completeness(label, melody[start:stop].mean(axis=0))
         out.append(
             ChordSegment(
                 start_s=round(float(grid.edges_s[start]), 3),
                 end_s=round(min(float(grid.edges_s[stop]), duration_s), 3),
                 label=label + _inversion(label, bass[start:stop].mean(axis=0)),
-                confidence=0.0 if label == NO_CHORD else round(float(sure[start:stop].mean()), 3),
+                confidence=round(complete * float(sure[start:stop].mean()), 3),
             )
         )
     return out
+
+
+def _completeness(label: str, classes: FloatCurve) -> float:
+    """Whether root, third and fifth all sound, 0..1: a single tone, or the hum of the mains, is no chord."""
+    if label == NO_CHORD:
+        return 0.0
+    root, quality = label.split(":")
+    triad = [(ROOTS.index(root) + interval) % 12 for interval in QUALITIES[quality][0][:3]]
+    return min(float(classes[triad].min()) / CLEAR_SHARE, 1.0)
 
 
 def _inversion(label: str, bass: FloatCurve) -> str:

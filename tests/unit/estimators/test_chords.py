@@ -133,3 +133,24 @@ def test_a_song_that_begins_on_its_first_beat_has_that_bar_in_its_chart() -> Non
     )
     found = ChordsEstimator().estimate(recording(played(0, "maj")), {"beats": beats})
     assert found.chart == "0:00 | C |"
+
+
+def lone_note(seconds: float, vibrato: float = 0.0) -> Signal:
+    """One note with seven harmonics; with vibrato, half a semitone to each side, 5.5 times a second."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    phase = 2 * np.pi * 220 * time + vibrato * np.sin(2 * np.pi * 5.5 * time)
+    return np.asarray(0.1 * np.sum([0.6**k * np.sin(k * phase) for k in range(1, 8)], axis=0))
+
+
+def mains_hum(seconds: float) -> Signal:
+    time = np.arange(round(seconds * RATE)) / RATE
+    return np.asarray(np.sum([np.sin(2 * np.pi * 50 * k * time) / k for k in range(1, 6)], axis=0))
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [lone_note(12.0), lone_note(12.0, vibrato=1.2), mains_hum(12.0), np.full(12 * RATE, 0.5)],
+    ids=["a long note", "a long note with vibrato", "hum of the mains", "an offset"],
+)
+def test_what_lacks_the_tones_of_a_chord_is_none_or_nobody_is_sure_of_it(sound: Signal) -> None:
+    assert chords(sound).confidence < 0.2
