@@ -19,7 +19,7 @@ from typing import Any
 import httpx2 as httpx
 
 from api.client_admin import Admin
-from api.client_answers import checked, patiently
+from api.client_answers import checked, patiently, saved
 from api.client_batches import Batches
 from api.client_uploads import RESUMABLE_BYTES, send
 from api.schemas import (
@@ -161,13 +161,7 @@ class Client:
         target = folder / job_id
         target.mkdir(parents=True, exist_ok=True)
         archive = target / ".archive.zip"
-        with self._http.stream("GET", f"/jobs/{job_id}/archive") as answer:
-            if answer.is_error:
-                answer.read()
-            checked(answer)
-            with archive.open("wb") as file:
-                for chunk in answer.iter_bytes():
-                    file.write(chunk)
+        saved(self._http, f"/jobs/{job_id}/archive", archive)
         with zipfile.ZipFile(archive) as files:
             files.extractall(target)  # extractall keeps every member inside of the folder
         archive.unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import httpx2 as httpx
@@ -50,6 +51,26 @@ def checked(answer: httpx.Response) -> httpx.Response:
     raise ServiceProblem(
         answer.status_code, problem.get("code", "unknown"), detail, problem.get("request_id")
     )
+
+
+def saved(http: httpx.Client, path: str, target: Path) -> None:
+    """Write an answer into a file, as it comes.
+
+    Args:
+        http: asks the service.
+        path: of what is fetched.
+        target: the file; it is not made where the answer is an error.
+
+    Raises:
+        ServiceProblem: it is one.
+    """
+    with http.stream("GET", path) as answer:
+        if answer.is_error:
+            answer.read()
+        checked(answer)
+        with target.open("wb") as file:
+            for chunk in answer.iter_bytes():
+                file.write(chunk)
 
 
 def patiently(ask: Callable[[], httpx.Response]) -> httpx.Response:

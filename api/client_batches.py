@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import httpx2 as httpx
 
-from api.client_answers import checked, patiently
+from api.client_answers import checked, patiently, saved
 from api.schemas_batches import BatchBody, BatchPage, BatchSummary
 
 _POLL_S: Final = 1.0
@@ -94,13 +94,7 @@ class Batches:
             target: the file; it appears when it is whole.
         """
         draft = target.with_name(f".{target.name}.part")
-        with self._http.stream("GET", f"/batches/{batch_id}/archive") as answer:
-            if answer.is_error:
-                answer.read()
-            checked(answer)
-            with draft.open("wb") as file:
-                for chunk in answer.iter_bytes():
-                    file.write(chunk)
+        saved(self._http, f"/batches/{batch_id}/archive", draft)
         return draft.rename(target)
 
     def _post(

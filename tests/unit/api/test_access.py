@@ -14,6 +14,11 @@ PUBLIC = {
     "GET /livez", "GET /readyz", "GET /health", "GET /docs", "GET /docs/oauth2-redirect", "GET /redoc",
     "GET /openapi.json", "OPTIONS /uploads",
 }  # fmt: skip
+SOME = {
+    "job_id": "j", "name": "n", "number": "0", "delivery_id": "d", "upload_id": "u", "key_id": "k",
+    "hold_id": "h", "batch_id": "b",
+}  # fmt: skip
+"""Stand in for what routes have in their paths."""
 
 
 @pytest.fixture
@@ -32,20 +37,7 @@ def test_health_needs_no_key(guarded: Guarded) -> None:
 @pytest.mark.parametrize("route", sorted(set(ROUTE_SCOPES) - PUBLIC))
 def test_every_other_route_refuses_who_has_no_key(guarded: Guarded, route: str) -> None:
     method, _, path = route.partition(" ")
-    response = ask(
-        guarded.app,
-        method,
-        path.format(
-            job_id="j",
-            name="n",
-            number="0",
-            delivery_id="d",
-            upload_id="u",
-            key_id="k",
-            hold_id="h",
-            batch_id="b",
-        ),
-    )
+    response = ask(guarded.app, method, path.format(**SOME))
     assert response.status_code == 401
     assert method == "HEAD" or checked(response)["code"] == "unauthenticated"
     assert "www-authenticate" in response.headers
@@ -56,17 +48,7 @@ def test_every_other_route_refuses_who_has_no_key(guarded: Guarded, route: str) 
 def test_every_other_route_refuses_a_key_without_its_scope(guarded: Guarded, route: str) -> None:
     method, _, path = route.partition(" ")
     key = guarded.new_key(*(scope for scope in Scope if scope != ROUTE_SCOPES[route].scope))
-    path = path.format(
-        job_id="j",
-        name="n",
-        number="0",
-        delivery_id="d",
-        upload_id="u",
-        key_id="k",
-        hold_id="h",
-        batch_id="b",
-    )
-    response = ask(guarded.app, method, path, headers={"X-API-Key": key})
+    response = ask(guarded.app, method, path.format(**SOME), headers={"X-API-Key": key})
     assert response.status_code == 403
     assert method == "HEAD" or checked(response)["code"] == "forbidden"
     assert not guarded.reached
