@@ -46,7 +46,8 @@ lint: venv ## Lint and formatting
 	@$(PY) -m ruff check
 	@$(PY) -m ruff format --check
 
-types: venv ## Static types
+types: ## Static types, those of what is optional among them
+	@bash scripts/setup.sh tracing
 	@$(PY) -m mypy
 
 imports: venv ## Who may import whom
