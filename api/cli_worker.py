@@ -101,6 +101,7 @@ def _config(settings: Settings, usual_poll_s: float) -> WorkerConfig:
         job_timeout_factor=settings.job_timeout_factor,
         separation_cache_bytes=settings.separation_cache_mb * MIB,
         result_cache_bytes=settings.storage_cache_mb * MIB,
+        split_s=60.0 * settings.split_minutes,
     )
 
 
@@ -127,6 +128,7 @@ def _run_jobs(settings: Settings, *, beside: bool, pulse: int | None, bell: int 
     from api.jobs.separations import make_room
     from api.jobs.speed_store import SpeedStore
     from api.jobs.sql_store import SqlJobStore
+    from api.jobs.stretches import StretchStore
     from api.jobs.worker import warm_up, work
     from api.jobs.workers import Presence, WorkerRegister
     from api.security.secret import load_secret
@@ -175,6 +177,8 @@ def _run_jobs(settings: Settings, *, beside: bool, pulse: int | None, bell: int 
         if memory_allows(spec, reserve):
             warm_up(warm, config.pipeline)
         store, beat, speeds = SqlJobStore(engine), beating(pulse), SpeedStore(engine)
-        work(store, folders, config, stop, may_begin, record, note, warm, beat, speeds=speeds, rest=pause)
+        stretches = StretchStore(engine) if config.split_s and folders.shared is not None else None
+        work(store, folders, config, stop, may_begin, record, note, warm, beat, speeds=speeds, rest=pause,
+             stretches=stretches)  # fmt: skip
     if recycled.is_set():
         sys.exit(EXIT_RECYCLED)
