@@ -19,10 +19,13 @@ from api.cli_services import service_settings, told
 from api.settings import Settings
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from api.audit import Audit
     from api.jobs.folders import Folders
     from api.jobs.heartbeat import WorkerConfig
     from api.jobs.model import Job
+    from api.jobs.stretches import StretchStore
 
 _LOCAL_POLL_S, _CELERY_POLL_S = 0.25, 5.0
 
@@ -117,6 +120,14 @@ def _set_by_signals() -> threading.Event:
     return stop
 
 
+def _stretches(engine: Engine, folders: Folders, config: WorkerConfig) -> StretchStore | None:
+    """Where separations are divided; None: they are not. What is encrypted is never shared in the clear."""
+    from api.jobs.stretches import StretchStore
+
+    divided = config.split_s and folders.shared is not None and folders.keys is None
+    return StretchStore(engine) if divided else None
+
+
 def _run_jobs(settings: Settings, *, beside: bool, pulse: int | None, bell: int | None) -> None:
     from api.audit import Audit
     from api.database import open_database
@@ -128,7 +139,6 @@ def _run_jobs(settings: Settings, *, beside: bool, pulse: int | None, bell: int 
     from api.jobs.separations import make_room
     from api.jobs.speed_store import SpeedStore
     from api.jobs.sql_store import SqlJobStore
-    from api.jobs.stretches import StretchStore
     from api.jobs.worker import warm_up, work
     from api.jobs.workers import Presence, WorkerRegister
     from api.security.secret import load_secret
@@ -177,8 +187,7 @@ def _run_jobs(settings: Settings, *, beside: bool, pulse: int | None, bell: int 
         if memory_allows(spec, reserve):
             warm_up(warm, config.pipeline)
         store, beat, speeds = SqlJobStore(engine), beating(pulse), SpeedStore(engine)
-        stretches = StretchStore(engine) if config.split_s and folders.shared is not None else None
         work(store, folders, config, stop, may_begin, record, note, warm, beat, speeds=speeds, rest=pause,
-             stretches=stretches)  # fmt: skip
+             stretches=_stretches(engine, folders, config))  # fmt: skip
     if recycled.is_set():
         sys.exit(EXIT_RECYCLED)

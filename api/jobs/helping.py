@@ -185,19 +185,20 @@ class Helper:
 
     def _run(self, job: Job, folder: Path, helping: Helping, heartbeat: Heartbeat) -> None:
         try:
-            run(
-                self._folders.fetched_input(job),
-                folder,
-                job_config(self._config.pipeline, job.options),
-                job_id=job.id,
-                filename=job.filename,
-                sha256=job.input_sha256,
-                progress=heartbeat.progress,
-                cancel=heartbeat.cancel,
-                checkpoint=folder / "none.checkpoint",
-                others=helping,
-                warm=self._warm,
-            )
+            with self._folders.fetched_input(job).in_the_clear(folder) as recording:
+                run(
+                    recording,
+                    folder,
+                    job_config(self._config.pipeline, job.options),
+                    job_id=job.id,
+                    filename=job.filename,
+                    sha256=job.input_sha256,
+                    progress=heartbeat.progress,
+                    cancel=heartbeat.cancel,
+                    checkpoint=folder / "none.checkpoint",
+                    others=helping,
+                    warm=self._warm,
+                )
         except Helped:
             if not helping.fits:
                 self._left_alone.append(job.id)

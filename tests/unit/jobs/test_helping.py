@@ -104,7 +104,7 @@ class Machines:
     def sums(self, job: Job) -> dict[str, str]:
         folders = self.folders("own")
         found = read_result(folders, job.id).artifacts
-        assert all(artifact_file(folders, job.id, artifact).is_file() for artifact in found)
+        assert all(artifact_file(folders, job.id, artifact).path.is_file() for artifact in found)
         return {artifact.name: artifact.sha256 for artifact in found}
 
 
