@@ -130,7 +130,7 @@ def test_a_file_that_is_not_there_is_no_mistake(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", sorted(SECRETS - {"broker_url", "database_url", "rate_storage", "notify_urls"})
+    "name", sorted(SECRETS - {"broker_url", "database_url", "encryption_keys", "rate_storage", "notify_urls"})
 )
 def test_a_secret_can_be_in_a_file(tmp_path: Path, name: str) -> None:
     file = tmp_path / "mounted"
