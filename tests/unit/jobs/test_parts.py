@@ -189,7 +189,7 @@ def test_what_was_heard_longest_ago_goes_first(tmp_path: Path) -> None:
     for age, folder in zip((1, 2, 3), folders, strict=True):
         os.utime(folder, (age, age))
     size = sum(path.stat().st_size for path in folders[0].iterdir())
-    assert read_part(folders[0], 0) is not None  # Used just now.
+    assert read_part(Stored.plain(folders[0]), 0) is not None  # Used just now.
     assert prune(root, 2 * size) == 1
     assert [folder.exists() for folder in folders] == [True, False, True]
     assert not folders[1].parent.exists()
