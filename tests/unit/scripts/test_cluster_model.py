@@ -13,7 +13,7 @@ from pipeline.config import PipelineConfig
 def test_jobs_that_come_and_end_at_random_wait_as_erlang_says(workers: int, busy: float) -> None:
     """M/M/c: P(wait) = C(c, a), mean wait = C / (c - a) services (Kleinrock 1975, section 3.5)."""
     chance, at, jobs = random.Random(3), 0.0, []
-    for _ in range(50_000):
+    for _ in range(120_000):
         at += chance.expovariate(workers * busy)
         jobs.append(Arrival(at, chance.expovariate(1.0)))
     day = play(jobs, lambda job: job.audio_s, workers)
