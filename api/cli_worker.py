@@ -19,10 +19,13 @@ from api.cli_services import service_settings, told
 from api.settings import Settings
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from api.audit import Audit
     from api.jobs.folders import Folders
     from api.jobs.heartbeat import WorkerConfig
     from api.jobs.model import Job
+    from api.jobs.stretches import StretchStore
 
 _LOCAL_POLL_S, _CELERY_POLL_S = 0.25, 5.0
 
@@ -101,6 +104,7 @@ def _config(settings: Settings, usual_poll_s: float) -> WorkerConfig:
         job_timeout_factor=settings.job_timeout_factor,
         separation_cache_bytes=settings.separation_cache_mb * MIB,
         result_cache_bytes=settings.storage_cache_mb * MIB,
+        split_s=60.0 * settings.split_minutes,
     )
 
 
@@ -114,6 +118,14 @@ def _set_by_signals() -> threading.Event:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     return stop
+
+
+def _stretches(engine: Engine, folders: Folders, config: WorkerConfig) -> StretchStore | None:
+    """Where separations are divided; None: they are not. What is encrypted is never shared in the clear."""
+    from api.jobs.stretches import StretchStore
+
+    divided = config.split_s and folders.shared is not None and folders.keys is None
+    return StretchStore(engine) if divided else None
 
 
 def _run_jobs(settings: Settings, *, beside: bool, pulse: int | None, bell: int | None) -> None:
@@ -175,6 +187,7 @@ def _run_jobs(settings: Settings, *, beside: bool, pulse: int | None, bell: int 
         if memory_allows(spec, reserve):
             warm_up(warm, config.pipeline)
         store, beat, speeds = SqlJobStore(engine), beating(pulse), SpeedStore(engine)
-        work(store, folders, config, stop, may_begin, record, note, warm, beat, speeds=speeds, rest=pause)
+        work(store, folders, config, stop, may_begin, record, note, warm, beat, speeds=speeds, rest=pause,
+             stretches=_stretches(engine, folders, config))  # fmt: skip
     if recycled.is_set():
         sys.exit(EXIT_RECYCLED)

@@ -187,6 +187,9 @@ class Settings(BaseSettings):
     """Seconds from one look for jobs to the next. 0: 0.25 with JOB_QUEUE=local, 5 with celery."""
     worker_memory_mb: int = Field(default=0, ge=0)
     """MB of memory beyond which a worker is replaced between two jobs. 0: never."""
+    split_minutes: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """With STORAGE: minutes of the stretches in which a longer recording is separated, each by any worker
+    that finds no job to run. 0: every recording by one worker."""
     max_queued: int = Field(default=100, ge=1)
     """Jobs that may wait; more are answered 503."""
     lease_s: float = Field(default=20.0, ge=3, allow_inf_nan=False)

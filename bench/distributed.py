@@ -3,13 +3,16 @@
     python -m bench.distributed claims [--jobs 2000] [--clients 8]
     python -m bench.distributed throughput [--jobs 60] [--workers 2]
     python -m bench.distributed recovery [--jobs 10]
+    python -m bench.distributed split [--workers 2] [--seconds 90]
     python -m bench.distributed chaos [--jobs 1000] [--workers 4] [--seed 1] [--every 10] [--volume]
 
 `claims`: how many jobs a second are accepted, claimed, kept alive and ended by parallel clients, without any
 audio. `throughput`: tiny real jobs by an embedded service, and by Celery on as many processes. `recovery`:
-how long after the death of a worker its job runs again, on two machines and by the usual settings. `chaos`:
-tiny real jobs on S3, or a volume, while worker processes and machines, Redis (with what it kept, and
-without), PostgreSQL and the network between them die at random; says whether every job ended exactly once.
+how long after the death of a worker its job runs again, on two machines and by the usual settings. `split`:
+one recording by htdemucs on one worker, and in stretches on several: seconds, and whether the stems are the
+same, bit for bit. `chaos`: tiny real jobs on S3, or a volume, while worker processes and machines, Redis
+(with what it kept, and without), PostgreSQL and the network between them die at random; says whether every
+job ended exactly once.
 """
 
 from __future__ import annotations
@@ -151,6 +154,48 @@ def recovery(rounds: int) -> None:
         print(f"{kind:<8} its job runs again after {told_s} s; at most {max(seconds):.1f} s")
 
 
+def split(seconds: float, workers: int) -> None:
+    """The same recording by one worker and by several, one thread each."""
+    minutes = seconds / 60 / (2 * workers)
+    usual = {
+        "PIPELINE_MODEL": "htdemucs",
+        "PIPELINE_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "PIPELINE_SEPARATION_CACHE_MB": "0",
+        "PIPELINE_POLL_S": "2",
+        "PIPELINE_LEASE_S": str(Settings.model_fields["lease_s"].default),
+    }
+    found = []
+    for number in (1, workers):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            song = write_wav(folder / "song.wav", music(seconds))
+            divided = {"PIPELINE_SPLIT_MINUTES": str(minutes if number > 1 else 0.0)}
+            with cluster(folder, STORAGE=str(folder / "volume"), **usual, **divided) as machines:
+                service = machines.service("api")
+                for n in range(number):
+                    machines.worker(f"worker{n}")
+                with closing(service.client()) as http:
+                    while len(http.get("/workers").json()) < number:
+                        time.sleep(1.0)
+                    begun = time.perf_counter()
+                    fields = {"estimators": "none", "formats": "wav"}
+                    with song.open("rb") as file:
+                        answer = http.post("/process", files={"file": ("song.wav", file)}, data=fields)
+                    job = ended(http, str(answer.raise_for_status().json()["id"]), 3600)
+                    took_s = time.perf_counter() - begun
+                    made = http.get(f"/jobs/{job['id']}/manifest").json()
+                (separate_s,) = (one["seconds"] for one in made["stages"] if one["name"] == "separate")
+                stretches = made["separation"]["stretches"]
+                print(
+                    f"{number} workers, {stretches} stretches: {took_s:.1f} s, separation {separate_s:.1f} s"
+                )
+                for log in sorted(folder.glob("worker*/said.log")):
+                    print(f"  {log.parent.name} helped {log.read_text().count('helping_begun')} times")
+                found.append({one["name"]: one["sha256"] for one in made["artifacts"]})
+    print("the stems are the same, bit for bit" if found[0] == found[1] else "the stems DIFFER")
+
+
 def _begun(engine: Engine, job_id: str, times: int) -> float:
     """Wait until a job was begun so often, and say when that was, in seconds since 1970."""
     query = text("SELECT at FROM job_events WHERE job_id = :id AND kind = 'running' ORDER BY id")
@@ -180,18 +225,20 @@ def storm(jobs: int, workers: int, seed: int, every: int, s3: bool) -> None:
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", choices=["claims", "throughput", "recovery", "chaos"])
+    parser.add_argument("what", choices=["claims", "throughput", "recovery", "split", "chaos"])
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--workers", type=int)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--every", type=int, default=10, help="jobs from one blow to the next")
+    parser.add_argument("--seconds", type=float, default=90.0, help="of the recording that is split")
     parser.add_argument("--volume", action="store_true", help="results on a volume, not on S3")
     given = parser.parse_args()
     chosen: dict[str, Callable[[], None]] = {
         "claims": lambda: claims(given.jobs or 2000, given.clients),
         "throughput": lambda: throughput(given.jobs or 60, given.workers or 2),
         "recovery": lambda: recovery(given.jobs or 10),
+        "split": lambda: split(given.seconds, given.workers or 2),
         "chaos": lambda: storm(
             given.jobs or 1000, given.workers or 4, given.seed, given.every, not given.volume
         ),

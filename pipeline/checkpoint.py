@@ -28,6 +28,7 @@ import numpy as np
 
 from pipeline.audio import FloatArray
 from pipeline.checkpoint_format import identity, pack_header, pack_record, raw_bytes, read_block, record_bytes
+from pipeline.stretches import Others, Work
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Checkpoint:
         resumed: told the fraction, 0..1, that was there already, before the separator goes on.
         kept: folder of complete checkpoints, ``<identity>.<anything>``: where there is no file yet, one of
             these takes its place.
+        others: are asked for the blocks that are missing; None: they are made here.
     """
 
     def __init__(
@@ -55,7 +57,9 @@ class Checkpoint:
         binding: Mapping[str, Any],
         resumed: Callable[[float], None] | None = None,
         kept: Path | None = None,
+        others: Others | None = None,
     ) -> None:
+        self.others = others
         self._path = path
         self._binding = dict(binding)
         self._resumed = resumed
@@ -74,6 +78,11 @@ class Checkpoint:
             return sum(part.reused for part in self._parts) / len(self._parts)
         return self._reused
 
+    @property
+    def stretches(self) -> int:
+        """In how many stretches it was made."""
+        return self.others.stretches if self.others is not None else 1
+
     def split(self, names: Sequence[str]) -> list[Checkpoint]:
         """Checkpoints for separations that are independent of one another and add up to this one.
 
@@ -82,10 +91,16 @@ class Checkpoint:
         """
         if len(names) == 1:
             return [self]
+        if self.others is not None:
+            self.others.parts = len(names)
         path = self._path
         self._parts = [
             Checkpoint(
-                path.with_name(f"{path.stem}.{name}{path.suffix}"), self._binding, self._resumed, self._kept
+                path.with_name(f"{path.stem}.{name}{path.suffix}"),
+                self._binding,
+                self._resumed,
+                self._kept,
+                self.others,
             )
             for name in names
         ]
@@ -97,6 +112,8 @@ class Checkpoint:
         lead: tuple[int, ...],
         total: int,
         binding: Mapping[str, Any],
+        edges: range = range(0),
+        sample_rate: int = 1,
     ) -> Iterator[FloatArray]:
         """Give the blocks that are stored, then those that are missing, and store these.
 
@@ -105,6 +122,8 @@ class Checkpoint:
             lead: the axes of every block before the last, which is time.
             total: samples that all blocks add up to.
             binding: JSON of everything inside the separator that decides its blocks.
+            edges: samples at which others may begin to make blocks; none unless given.
+            sample_rate: Hz of these samples.
 
         Yields:
             float32 (*lead, n) consecutive blocks, contiguous.
@@ -119,7 +138,9 @@ class Checkpoint:
             if position and self._resumed is not None:
                 self._resumed(position / total)
             if position < total:
-                for made in blocks_from(position):
+                work = Work(header, lead, total, edges, sample_rate, blocks_from)
+                others = self.others
+                for made in others.blocks(work, position) if others else blocks_from(position):
                     block = np.ascontiguousarray(made)
                     self._append(position, block)
                     position += block.shape[-1]

@@ -15,11 +15,11 @@ from pydantic import Field, ValidationError
 from pipeline.annotations import Analysis, Fraction, Record
 from pipeline.errors import ManifestInvalid
 
-SCHEMA_VERSION: Final = "1.3"
+SCHEMA_VERSION: Final = "1.4"
 """``major.minor``: a new optional field raises minor, anything else raises major.
 
 1.1 added `Separation.reused`, 1.2 what the estimators of chords, sections, notes … find, and exports,
-1.3 lyrics.
+1.3 lyrics, 1.4 `Separation.stretches`.
 """
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -65,6 +65,12 @@ class Separation(Record):
         description="How much of it an earlier job with the same recording had made: 0 none, 1 all. "
         "The stems are the same, bit for bit.",
     )
+    stretches: int = Field(
+        default=1,
+        ge=1,
+        description="In how many stretches it was made, by as many workers as were free. "
+        "The stems are the same, bit for bit.",
+    )
 
 
 class Artifact(Record):
@@ -102,7 +108,7 @@ class Notice(Record):
 class Manifest(Record):
     """The record of a finished job. Its presence in a folder means that the job is complete."""
 
-    schema_version: Literal["1.0", "1.1", "1.2", "1.3"] = "1.3"
+    schema_version: Literal["1.0", "1.1", "1.2", "1.3", "1.4"] = "1.4"
     job_id: str
     status: Literal["succeeded"] = "succeeded"
     created_at: datetime

@@ -74,6 +74,10 @@ class CancelToken:
         """Whether `cancel` was called."""
         return self._event.is_set()
 
+    def wait(self, most_s: float) -> None:
+        """Rest for so many seconds, or until `cancel` is called."""
+        self._event.wait(most_s)
+
     def check(self) -> None:
         """Stop here if asked to.
 

@@ -32,12 +32,14 @@ from pipeline.layout import fold_matrix
 from pipeline.loudness import measure
 from pipeline.manifest import Artifact, Input, Manifest, Notice, Separation, StageRecord
 from pipeline.parallel import in_order, usable_cores
+from pipeline.processor import processor_identity
 from pipeline.progress import CancelToken, Progress
 from pipeline.scratch import ScratchWriter
 from pipeline.separators.base import Separator
 from pipeline.separators.registry import WarmModel, build_separator
 from pipeline.software import software_versions
 from pipeline.stems import MINUS, RESIDUAL, Separated, choose_stems, collect_stems
+from pipeline.stretches import Others
 from pipeline.weights.registry import ModelSpec, check_licence, get_model_spec
 from pipeline.workspace import Workspace
 
@@ -73,6 +75,7 @@ def run(
     cancel: CancelToken | None = None,
     checkpoint: Path | None = None,
     kept: Path | None = None,
+    others: Others | None = None,
     warm: WarmModel | None = None,
 ) -> Manifest:
     """Take a recording apart.
@@ -95,6 +98,7 @@ def run(
             the caller's to remove. None: a job always begins anew.
         kept: folder of checkpoints of finished jobs, as `pipeline.checkpoint.Checkpoint` takes it: a
             separation that is there is not computed again.
+        others: with `checkpoint`: share its work, see `pipeline.stretches`.
         warm: keeps the model loaded from one job to the next.
 
     Returns:
@@ -102,6 +106,7 @@ def run(
 
     Raises:
         PipelineError: one of its leaves; nothing is left behind in ``out_dir``.
+        Helped: this was done to help another's job.
     """
     created_at = created_at or datetime.now(UTC)
     spec = get_model_spec(config.model)
@@ -137,7 +142,7 @@ def run(
             decoded = _decode(job, opened, probed)
             mix = _folded(job, decoded.audio)
             job.progress.duration_s = mix.duration_s
-            resumable = _checkpoint(job, checkpoint, kept, opened, mix) if checkpoint else None
+            resumable = _checkpoint(job, checkpoint, kept, others, opened, mix) if checkpoint else None
         with _stage(job, "separate"):
             separator, separated = _separate(job, mix, resumable)
         with _stage(job, "estimate"):
@@ -198,7 +203,9 @@ def _folded(job: _Job, mix: Audio) -> Audio:
         return writer.audio(mix.sample_rate, ("FL", "FR"))
 
 
-def _checkpoint(job: _Job, path: Path, kept: Path | None, source: Source, mix: Audio) -> Checkpoint:
+def _checkpoint(
+    job: _Job, path: Path, kept: Path | None, others: Others | None, source: Source, mix: Audio
+) -> Checkpoint:
     binding = {
         "input_sha256": source.sha256,
         "channels": job.config.channels,
@@ -207,8 +214,9 @@ def _checkpoint(job: _Job, path: Path, kept: Path | None, source: Source, mix: A
         "speakers": mix.speakers,
         "model": job.spec.name,
         "software": software_versions(),
+        "processor": processor_identity(),
     }
-    return Checkpoint(path, binding, job.progress.resume, kept)
+    return Checkpoint(path, binding, job.progress.resume, kept, others)
 
 
 def _separate(job: _Job, mix: Audio, checkpoint: Checkpoint | None) -> tuple[Separator, Separated]:
@@ -353,6 +361,7 @@ def _separation(
         gain_db=round(gain_db, 4),
         residual_db=None if separated.residual_db is None else round(separated.residual_db, 2),
         reused=round(checkpoint.reused, 4) if checkpoint else 0.0,
+        stretches=checkpoint.stretches if checkpoint else 1,
     )
 
 

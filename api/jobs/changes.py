@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from api.errors import AttemptsExhausted
@@ -15,7 +15,7 @@ from api.jobs.line import abandoned
 from api.jobs.model import Job, JobError, JobStatus
 from api.jobs.rows import job_of, told
 from api.jobs.store import Claim
-from api.jobs.tables import job_events, jobs
+from api.jobs.tables import job_events, jobs, stretches
 from api.webhooks import outbox
 
 PROGRESS_EVENT_S = 0.5
@@ -80,6 +80,7 @@ def tell(connection: Connection, job: Job, kind: str, at: float, more: Values | 
     data = {**told(job), **(more or {})}
     connection.execute(insert(job_events).values(job_id=job.id, kind=str(kind), data=data, at=at))
     if kind in totals.ENDED:
+        connection.execute(delete(stretches).where(stretches.c.job_id == job.id))
         totals.count_end(connection, job)
         outbox.enqueue(connection, job, at)
     return job

@@ -6,16 +6,17 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from types import TracebackType
+from typing import Protocol
 
 from api.errors import JobTimedOut
 from api.jobs import result_cache
 from api.jobs.model import JobError, StageTime
 from api.jobs.separations import DEFAULT_CACHE_BYTES
-from api.jobs.store import Claim, JobStore
+from api.jobs.store import Beat, Claim
 from pipeline.config import PipelineConfig
 from pipeline.errors import PipelineError
 from pipeline.progress import CancelToken, Progress, ProgressEvent
@@ -54,6 +55,7 @@ class WorkerConfig:
         job_timeout_factor: seconds more for each second of the recording.
         separation_cache_bytes: of separations that are kept at most, for later jobs.
         result_cache_bytes: of copies of results that lie in a storage too.
+        split_s: seconds of a stretch, where separations are divided.
         retry_pause_s: rest before a store that failed is asked again.
         hang_s: a job that does not stop within this ends with its process.
         model_ttl_s: how long a model stays loaded that no job asks for; 0: for ever.
@@ -71,6 +73,7 @@ class WorkerConfig:
     retry_pause_s: float = 5.0
     hang_s: float = 120.0
     model_ttl_s: float = 0.0
+    split_s: float = 0.0
     separation_cache_bytes: int = DEFAULT_CACHE_BYTES
     result_cache_bytes: int = result_cache.DEFAULT_CACHE_BYTES
 
@@ -82,6 +85,32 @@ class Stop(Enum):
     CANCELLED = auto()  # its owner asked for it
     TIMED_OUT = auto()  # it took longer than it may
     HANDED_BACK = auto()  # the worker has to stop
+
+
+class Listener(Protocol):
+    """What a heartbeat speaks to: a job store, or who keeps leases of another kind."""
+
+    def beat(
+        self,
+        claim: Claim,
+        lease_s: float,
+        *,
+        progress: float | None = None,
+        stage: str | None = None,
+        stages: Sequence[StageTime] | None = None,
+        eta_s: float | None = None,
+        duration_s: float | None = None,
+    ) -> Beat:
+        """See `api.jobs.store.JobStore.beat`."""
+        ...
+
+    def slow(self, claim: Claim, stage: str) -> bool:
+        """See `api.jobs.store.JobStore.slow`."""
+        ...
+
+    def fail(self, claim: Claim, error: JobError, *, again: bool = False) -> bool:
+        """See `api.jobs.store.JobStore.fail`."""
+        ...
 
 
 class Heartbeat:
@@ -99,7 +128,7 @@ class Heartbeat:
 
     def __init__(
         self,
-        store: JobStore,
+        store: Listener,
         claim: Claim,
         config: WorkerConfig,
         stop: threading.Event,

@@ -99,6 +99,11 @@ def sweep_shared(store: JobStore, folders: Folders, at: datetime) -> int:
         elif job.status is JobStatus.EXPIRED and (shared.has_input(job_id) or shared.has_audio(job_id)):
             shared.forget_audio(job_id)
             count += 1
+    for job_id in shared.divided():
+        job = store.get(job_id)
+        # Handed in by a helper that did not know yet that the job had ended.
+        if job is None or job.status.final:
+            shared.forget_stretches(job_id)
     return count
 
 

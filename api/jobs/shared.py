@@ -132,6 +132,23 @@ class Shared:
         """Remove the recording and the result of a job."""
         self.storage.remove(f"uploads/{job_id}/")
         self.forget_result(job_id)
+        self.forget_stretches(job_id)
+
+    def keep_stretch(self, job_id: str, identity: str, begin: int, path: Path) -> None:
+        """Keep a stretch of a job's separation: see `pipeline.stretches`."""
+        self.storage.put(_stretch(job_id, identity, begin), path)
+
+    def fetch_stretch(self, job_id: str, identity: str, begin: int, target: Path) -> bool:
+        """Bring a stretch here. False when there is none."""
+        return self.storage.fetch(_stretch(job_id, identity, begin), target)
+
+    def forget_stretches(self, job_id: str) -> None:
+        """Remove the stretches of a job's separation."""
+        self.storage.remove(_stretches(job_id))
+
+    def divided(self) -> list[str]:
+        """Ids of the jobs of which stretches are there."""
+        return sorted(self.storage.below("stretches/"))
 
     def jobs(self) -> set[str]:
         """Ids of all jobs of which anything is there."""
@@ -153,6 +170,14 @@ def _result(job_id: str) -> str:
 
 def _manifest(job_id: str) -> str:
     return f"outputs/{job_id}/manifest.json"
+
+
+def _stretches(job_id: str) -> str:
+    return f"stretches/{job_id}/"
+
+
+def _stretch(job_id: str, identity: str, begin: int) -> str:
+    return f"{_stretches(job_id)}{identity[:_HASH_CHARS]}-{begin}"
 
 
 def _artifact(job_id: str, artifact: Artifact) -> str:

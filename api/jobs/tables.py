@@ -153,6 +153,22 @@ job_speeds = Table(
 )
 """What finished jobs have shown of the machine's speed: see `api.jobs.speed`."""
 
+stretches = Table(
+    "stretches",
+    metadata,
+    Column("job_id", String(64), ForeignKey("jobs.id"), primary_key=True),
+    Column(
+        "identity", String(64), primary_key=True, comment="of the separation, as `pipeline.stretches` has it"
+    ),
+    Column("begin", BigInteger, primary_key=True, comment="its first sample", autoincrement=False),
+    Column("fence", BigInteger, nullable=False, comment="of the attempt that offers it"),
+    Column("worker", String(255), comment="who makes it, or has; NULL: nobody"),
+    Column("lease_until", Double),
+    Column("made", Boolean, nullable=False),
+    Index("ix_stretches_worker", "worker"),
+)
+"""Stretches of long separations that any worker may make; they go when their job ends."""
+
 store_checks = Table(
     "store_checks",
     metadata,

@@ -14,6 +14,7 @@ from time import monotonic
 from api.jobs import result_cache
 from api.jobs.folders import Folders
 from api.jobs.heartbeat import EXIT_GPU_FAILED, Heartbeat, Stop, WorkerConfig
+from api.jobs.helping import Helper, shared_out
 from api.jobs.intake import job_config
 from api.jobs.model import Job, JobError, JobStatus
 from api.jobs.publication import (
@@ -27,6 +28,7 @@ from api.jobs.separations import clear, keep, prune
 from api.jobs.speed import predict, speed_of
 from api.jobs.speed_store import SpeedStore
 from api.jobs.store import Claim, JobStore
+from api.jobs.stretches import StretchStore
 from pipeline.config import PipelineConfig
 from pipeline.errors import Cancelled, DiskFull, PipelineError
 from pipeline.manifest import Manifest
@@ -63,6 +65,7 @@ def work(
     clock: Callable[[], float] = monotonic,
     speeds: SpeedStore | None = None,
     rest: Callable[[float], object] | None = None,
+    stretches: StretchStore | None = None,
 ) -> None:
     """Run jobs until told to stop.
 
@@ -79,6 +82,7 @@ def work(
         clock: monotonic seconds.
         speeds: told how fast jobs went, and asked how fast the next will go.
         rest: waits for so many seconds at most when there was nothing to do; None: until told to stop.
+        stretches: where the separations of long recordings are divided; None: they are not.
 
     Raises:
         SystemExit: a GPU has failed; the job at hand was brought to its end.
@@ -87,6 +91,9 @@ def work(
     rest = rest or stop.wait
     tidied = False
     idle_since = clock()
+    helper = None
+    if stretches is not None:
+        helper = Helper(store, stretches, folders, config, stop, warm, pulse)
     while not stop.is_set():
         pulse()
         try:
@@ -96,6 +103,14 @@ def work(
                 tidied = True
             claim = store.claim(config.name, config.lease_s) if may_begin() else None
             if claim is None:
+                if helper is not None and may_begin() and (job := helper.job()) is not None:
+                    busy(job.id)
+                    try:
+                        helper.help(job)
+                    finally:
+                        busy(None)
+                        idle_since = clock()
+                    continue
                 if warm.name and 0.0 < config.model_ttl_s <= clock() - idle_since:
                     log.info(
                         "the model is idle and goes", extra={"action": "model_dropped", "model": warm.name}
@@ -105,7 +120,7 @@ def work(
                 continue
             busy(claim.job.id)
             try:
-                outcome = attempt(store, folders, config, stop, claim, warm, pulse, speeds)
+                outcome = attempt(store, folders, config, stop, claim, warm, pulse, speeds, stretches)
             finally:
                 busy(None)
                 idle_since = clock()
@@ -139,6 +154,7 @@ def attempt(
     warm: WarmModel | None = None,
     pulse: Callable[[], None] = lambda: None,
     speeds: SpeedStore | None = None,
+    stretches: StretchStore | None = None,
 ) -> Outcome:
     """Run a job that was claimed, and tell the store how it ended.
 
@@ -151,6 +167,7 @@ def attempt(
         warm: keeps the model loaded from job to job.
         pulse: called again and again while it runs.
         speeds: told how fast it went, and asked before.
+        stretches: where its separation is divided.
 
     Raises:
         PipelineError: the store could not be told; then the lease runs out and the job is claimed again.
@@ -160,7 +177,7 @@ def attempt(
     log.info("attempt begins", extra={"action": "attempt_begun", **said})
     expected_s = _expected_s(speeds, config.pipeline, claim.job)
     with Heartbeat(store, claim, config, stop, pulse=pulse, expected_s=expected_s) as heartbeat:
-        made = _make(folders, config, claim, heartbeat, warm)
+        made = _make(folders, config, claim, heartbeat, warm, stretches)
         if isinstance(made, JobError):
             heartbeat.check()  # However fast it failed, the store is told in which stage.
     outcome = _tell(store, claim, heartbeat, made)
@@ -175,7 +192,12 @@ def attempt(
 
 
 def _make(
-    folders: Folders, config: WorkerConfig, claim: Claim, heartbeat: Heartbeat, warm: WarmModel | None
+    folders: Folders,
+    config: WorkerConfig,
+    claim: Claim,
+    heartbeat: Heartbeat,
+    warm: WarmModel | None,
+    stretches: StretchStore | None,
 ) -> Manifest | JobError | bool:
     """Make the job's result and publish it, as long as the claim holds.
 
@@ -205,6 +227,7 @@ def _make(
                 cancel=heartbeat.cancel,
                 checkpoint=folders.checkpoint(job.id),
                 kept=folders.separations_of(job.owner),
+                others=shared_out(stretches, folders, config, claim, folder.path, heartbeat.cancel),
                 warm=warm,
             )
             if not heartbeat.check():
@@ -236,6 +259,8 @@ def _expected_s(speeds: SpeedStore | None, defaults: PipelineConfig, job: Job) -
 
 
 def _learn(speeds: SpeedStore, config: PipelineConfig, made: Manifest, progress: Progress) -> None:
+    if made.separation.stretches > 1:
+        return  # How fast others were is nobody's speed.
     shown = speed_of(made, progress.speeds(), config, config.threads or usable_cores())
     try:
         if shown is not None:
@@ -279,6 +304,8 @@ def settle(store: JobStore, folders: Folders, job_id: str) -> None:
         keep(folders, job)
     for checkpoint in folders.checkpoints_of(job_id):
         checkpoint.unlink(missing_ok=True)
+    if folders.shared is not None:
+        folders.shared.forget_stretches(job_id)
     if job is not None and job.status in {JobStatus.FAILED, JobStatus.CANCELLED}:
         shutil.rmtree(folders.result(job_id), ignore_errors=True)
         if folders.shared is not None:

@@ -212,7 +212,12 @@ class DemucsSeparator:
         if checkpoint is None:
             return blocks_from(0)
         lead = (len(heard.mean), len(part.stems), 2)
-        return checkpoint.resume(blocks_from, lead, heard.length, self._binding(part, heard))
+        stride = segment_stride(self._segment, self._overlap)
+        first = next(iter(part.shifts[0]), 0)
+        # Those of the first pass: wherever its blocks end, all others' are cut too.
+        edges = range(first % stride or stride, heard.length, stride)
+        binding = self._binding(part, heard)
+        return checkpoint.resume(blocks_from, lead, heard.length, binding, edges, self._sample_rate)
 
     def _binding(self, part: _Part, heard: NormalisedMix) -> dict[str, Any]:
         """What decides every bit of a part's estimates of a given recording, and what they mean."""
@@ -269,7 +274,7 @@ class DemucsSeparator:
         stride = segment_stride(self._segment, self._overlap)
         firsts = [first_segment(begin - start, self._segment, stride) for _, start in passes]
         total = sum(-(-(heard.length - start) // stride) for _, start in passes)
-        count.begin(total, sum(firsts))
+        count.begin(part, total, sum(firsts))
         streams = [
             skip(
                 overlap_add(
@@ -305,7 +310,7 @@ class DemucsSeparator:
         count.before()
         for outs in in_order(partial(self._run, part, member, heard), calls, pool, self._engine.parallel):
             for out in outs:
-                count.after()
+                count.after(part)
                 yield out
                 count.before()
 
@@ -371,15 +376,16 @@ class _Counter:
     """Counts segments: looks for a cancel before each and reports the fraction after it."""
 
     def __init__(self, step: Callable[[float], None], cancel: CancelToken) -> None:
-        self._total, self._done, self._step, self._cancel = 0, 0, step, cancel
+        self._totals: dict[int, int] = {}
+        self._done: dict[int, int] = {}
+        self._step, self._cancel = step, cancel
 
-    def begin(self, total: int, done: int) -> None:
-        self._total += total
-        self._done += done
+    def begin(self, part: _Part, total: int, done: int) -> None:
+        self._totals[id(part)], self._done[id(part)] = total, done
 
     def before(self) -> None:
         self._cancel.check()
 
-    def after(self) -> None:
-        self._done += 1
-        self._step(self._done / self._total)
+    def after(self, part: _Part) -> None:
+        self._done[id(part)] += 1
+        self._step(sum(self._done.values()) / sum(self._totals.values()))

@@ -65,14 +65,16 @@ class HpssSeparator:
             return blocks_from(0)
         lead = (len(self.stems), mix.channels)
         binding = {"stems": self.stems, "parameters": self.parameters}
-        return checkpoint.resume(blocks_from, lead, mix.length, binding)
+        core = _CORE_FRAMES * _hop(mix)
+        edges = range(core, mix.length, core)
+        return checkpoint.resume(blocks_from, lead, mix.length, binding, edges, mix.sample_rate)
 
     def _blocks(
         self, mix: Audio, step: Callable[[float], None], cancel: CancelToken, begin: int
     ) -> Iterator[FloatArray]:
         """Separate from a sample on, at which a block begins."""
-        n_fft = 2 ** round(np.log2(_FRAME_S * mix.sample_rate))
-        hop = n_fft // 4
+        hop = _hop(mix)
+        n_fft = 4 * hop
         core = _CORE_FRAMES * hop
         # What a median and a frame can reach: windows that start on the frame grid with this much around
         # them give the same samples as the whole recording at once.
@@ -90,6 +92,10 @@ class HpssSeparator:
                 out[:, channels] = _stems(block[channels], mix.sample_rate, n_fft, hop)
             step(stop / mix.length)
             yield out[..., start - lo : stop - lo]
+
+
+def _hop(mix: Audio) -> int:
+    return int(2 ** round(np.log2(_FRAME_S * mix.sample_rate))) // 4
 
 
 def _stems(block: FloatArray, sample_rate: int, n_fft: int, hop: int) -> FloatArray:
