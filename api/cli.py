@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -18,6 +16,7 @@ from api import (
     cli_migrate,
     cli_notify,
     cli_report,
+    cli_submit,
     cli_upgrade,
     cli_worker,
 )
@@ -92,56 +91,4 @@ def _shown(host: str, port: int) -> str:
 app.command("worker")(cli_worker.worker)
 app.command()(cli_upgrade.upgrade)
 app.command("migrate-store")(cli_migrate.migrate_store)
-
-
-@app.command()
-def submit(
-    recording: Annotated[Path, typer.Argument(help="Audio or video file.")],
-    url: Annotated[
-        str, typer.Option(envvar="PIPELINE_URL", help="Of the service.")
-    ] = "http://localhost:8000",
-    key: Annotated[str, typer.Option(envvar="API_KEY", help="API key.")] = "",
-    model: Annotated[str | None, typer.Option(help="Default: the service's.")] = None,
-    stems: Annotated[str | None, typer.Option(help="Comma-separated.")] = None,
-    formats: Annotated[str | None, typer.Option("--format", help="Comma-separated.")] = None,
-    estimators: Annotated[str | None, typer.Option(help="all, none, or a comma-separated list.")] = None,
-    exports: Annotated[str | None, typer.Option(help="Comma-separated: csv,midi …")] = None,
-    resumable: Annotated[
-        bool | None, typer.Option(help="Go on after a broken connection. Default: for 32 MB and more.")
-    ] = None,
-    wait: Annotated[bool, typer.Option(help="Wait until the job has ended.")] = False,
-    download: Annotated[Path | None, typer.Option(help="Fetch the result into this folder.")] = None,
-) -> None:
-    """Submit a recording to a service."""
-    import httpx2 as httpx
-
-    from api.client import Client
-    from api.client_answers import ServiceProblem
-
-    try:
-        with Client(url, key) as client:
-            job = client.submit(
-                recording,
-                resumable=resumable,
-                model=model,
-                stems=stems,
-                formats=formats,
-                estimators=estimators,
-                exports=exports,
-            )
-            typer.echo(job.id)
-            if wait or download is not None:
-                job = client.wait(job.id)
-                typer.echo(job.status, err=True)
-            if job.status == "failed" and job.error is not None:
-                typer.echo(f"error: {job.error.message} {job.error.hint} ({job.error.code})", err=True)
-                raise typer.Exit(EXIT_FAILED)
-            if download is not None:
-                typer.echo(client.download(job.id, download))
-    except OSError as exc:  # The recording, or the folder of the result.
-        typer.echo(f"error: {exc.filename or 'file'}: {exc.strerror}", err=True)
-        raise typer.Exit(EXIT_FAILED) from exc
-    except (ServiceProblem, httpx.TransportError) as exc:
-        said = exc if isinstance(exc, ServiceProblem) else f"{url} does not answer. Is the service running?"
-        typer.echo(f"error: {said}", err=True)
-        raise typer.Exit(EXIT_FAILED) from exc
+app.command()(cli_submit.submit)

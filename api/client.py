@@ -20,6 +20,7 @@ import httpx2 as httpx
 
 from api.client_admin import Admin
 from api.client_answers import checked, patiently
+from api.client_batches import Batches
 from api.client_uploads import RESUMABLE_BYTES, send
 from api.schemas import (
     EstimateBody,
@@ -48,6 +49,7 @@ class Client:
 
     Attributes:
         admin: what needs the scope admin.
+        batches: many recordings as one.
 
     Args:
         url: of the service.
@@ -58,6 +60,7 @@ class Client:
     def __init__(self, url: str, key: str, *, timeout_s: float = 60.0) -> None:
         self._http = httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=timeout_s)
         self.admin = Admin(self._http)
+        self.batches = Batches(self._http)
 
     def submit(
         self,
@@ -80,7 +83,7 @@ class Client:
             httpx.TransportError: it could not be reached.
         """
         if recording.stat().st_size >= RESUMABLE_BYTES if resumable is None else resumable:
-            return self._submit_upload(send(self._http, recording), options)
+            return self._submit_upload(self.send(recording), options)
         fields = {
             k: json.dumps(v) if isinstance(v, dict) else str(v) for k, v in options.items() if v is not None
         }
@@ -90,6 +93,14 @@ class Client:
                 "/process", data=fields, files={"file": (recording.name, file)}, headers=headers
             )
         return JobBody.model_validate(checked(answer).json())
+
+    def send(self, recording: Path) -> str:
+        """Send a recording that is to become a job later; it survives broken connections.
+
+        Returns:
+            Its `upload_id`.
+        """
+        return send(self._http, recording)
 
     def _submit_upload(self, upload_id: str, options: dict[str, Any]) -> JobBody:
         said = {k: v for k, v in options.items() if v is not None} | {"upload_id": upload_id}

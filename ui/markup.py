@@ -26,6 +26,8 @@ _SHORT: Final = 24
 
 Tone = Literal["neutral", "accent", "good", "bad"]
 TONES: Final[dict[str, Tone]] = {
+    "waiting": "neutral",
+    "refused": "bad",
     "queued": "neutral",
     "running": "accent",
     "succeeded": "good",

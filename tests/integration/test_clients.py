@@ -41,6 +41,39 @@ def test_the_command_line_submits_and_downloads(service: Service, song: Path, tm
     assert verify_job(tmp_path / job_id) == []
 
 
+def test_the_command_line_submits_folders_playlists_and_tables_as_one_batch(
+    service: Service, tmp_path: Path
+) -> None:
+    songs = [write_wav(tmp_path / f"{n}.wav", music(0.5, seed=60 + n)) for n in range(4)]
+    (tmp_path / "album").mkdir()
+    songs[0].rename(tmp_path / "album" / "0.wav")
+    (tmp_path / "list.m3u").write_text("#EXTM3U\n1.wav\nhttps://example.org/x.wav\n")
+    (tmp_path / "table.csv").write_text("file,stems\n2.wav,drums\n")
+    given = [tmp_path / "album", tmp_path / "list.m3u", tmp_path / "table.csv", f"{tmp_path}/[3].wav"]
+    said = subprocess.run(
+        [sys.executable, "-m", "api", "submit", *given, "--stems", "vocals", "--estimators", "none",
+         "--download", tmp_path / "out"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PIPELINE_URL": service.url, "API_KEY": KEY},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    batch_id, archive = said.stdout.split()
+    lines = [line.split(maxsplit=2) for line in said.stderr.splitlines()]
+    assert said.returncode == 1  # one of them is refused: nothing is fetched from URLs here
+    assert [(line[0], line[2].split()[0]) for line in lines] == [
+        ("refused", "https://example.org/x.wav"),
+        ("succeeded", "0.wav"),
+        ("succeeded", "1.wav"),
+        ("succeeded", "2.wav"),
+        ("succeeded", "3.wav"),
+    ]
+    with zipfile.ZipFile(archive) as files:
+        stems = [name for name in files.namelist() if "/stems/" in name]
+    assert [name.rpartition("/")[2] for name in stems] == ["vocals.flac"] * 2 + ["drums.flac", "vocals.flac"]
+    with Client(service.url, KEY) as client:
+        assert client.batches.cancel(batch_id).ended
+        assert batch_id in [batch.id for batch in client.batches.all()]
+
+
 def test_the_lines_of_the_readme_work(service: Service, finished: str, tmp_path: Path) -> None:
     convert(write_wav(tmp_path / "song.wav", music(2.0)), tmp_path / "song.mp3")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
