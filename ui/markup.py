@@ -26,6 +26,8 @@ _SHORT: Final = 24
 
 Tone = Literal["neutral", "accent", "good", "bad"]
 TONES: Final[dict[str, Tone]] = {
+    "waiting": "neutral",
+    "refused": "bad",
     "queued": "neutral",
     "running": "accent",
     "succeeded": "good",
@@ -151,19 +153,20 @@ def scale(upright: Iterable[tuple[str, float]], along: Iterable[tuple[str, float
     st.html(f'<div class="ap-scale" aria-hidden="true">{lines}{marks}</div>')
 
 
-def meter(label: str, said: str, part: float) -> None:
-    """How much of something is used.
+def meter(label: str, said: str, part: float, role: Literal["meter", "progressbar"] = "meter") -> None:
+    """How much of something is used, or done.
 
     Args:
         label: of what.
         said: the amount in words.
         part: 0 to 1.
+        role: of a meter that is nearly full is warned; a progressbar is meant to fill.
     """
     percent = round(100 * min(max(part, 0.0), 1.0))
-    tone = "ap-bad" if part >= 0.9 else "ap-accent"
+    tone = "ap-bad" if role == "meter" and part >= 0.9 else "ap-accent"
     st.html(
         f'<div class="ap-meter"><div><span>{text(label)}</span><span>{text(said)}</span></div>'
-        f'<div class="ap-bar" role="meter" aria-label="{escape(label)}" aria-valuenow="{percent}" '
+        f'<div class="ap-bar" role="{role}" aria-label="{escape(label)}" aria-valuenow="{percent}" '
         f'aria-valuemin="0" aria-valuemax="100" aria-valuetext="{escape(said)}">'
         f'<i class="{tone}" style="width:{percent}%"></i></div></div>'
     )

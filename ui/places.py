@@ -37,6 +37,13 @@ def job() -> Page:
     return st.Page(show, title=texts.JOB_PAGE, url_path="job", visibility="hidden")
 
 
+def batch() -> Page:
+    """One batch, named by ``?batch=``, or all of the visitor's."""
+    from ui.views.batch import show
+
+    return st.Page(show, title=texts.BATCH_PAGE, url_path="batch", visibility="hidden")
+
+
 def admin() -> Page:
     """The service, for who looks after it."""
     from ui.views.admin import show
@@ -53,7 +60,7 @@ def account() -> Page:
 
 def pages(connection: Connection | None) -> list[Page]:
     """The pages that a visitor may see. Before anybody is signed in all of them: their addresses stay."""
-    known = [submit(), history(), job(), account()]
+    known = [submit(), history(), job(), batch(), account()]
     return [*known, admin()] if connection is None or connection.may("admin") else known
 
 

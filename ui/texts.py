@@ -77,6 +77,24 @@ DAMAGED: Final = "Use what can be read of damaged recordings"
 RECORDINGS: Final = "Recordings"
 OPEN_JOB: Final = "Open"
 
+BATCH_FOLLOW: Final = "Follow them together"
+
+# ---- Batches ----
+BATCH_PAGE: Final = "Batch"
+BATCH_TITLE: Final = {"one": "Batch of 1 recording", "many": "Batch of {count} recordings"}
+BATCH_PROGRESS: Final = "Progress of the batch"
+BATCH_COLUMNS: Final = ("Recording", "Status", "Progress", "Left")
+BATCH_COUNT: Final = "{count} {status}"
+BATCH_MORE: Final = "And {count} more."
+BATCH_CANCEL: Final = "Cancel all"
+BATCH_UNKNOWN: Final = "There is no such batch"
+BATCH_UNKNOWN_HINT: Final = "It may be another owner's, or over 30 days old. Its jobs are still there."
+BATCHES_TITLE: Final = "Your batches"
+BATCHES_NONE: Final = "No batches yet"
+BATCHES_NONE_HINT: Final = "Recordings that are added together are followed together."
+CANCEL_BATCH_TITLE: Final = "Cancel this batch?"
+CANCEL_BATCH_WHAT: Final = "What waits is not begun, and what runs is stopped. Finished jobs stay."
+
 # ---- One job ----
 JOB_PAGE: Final = "Job"
 JOB_NONE: Final = "No job is open"
@@ -94,6 +112,8 @@ JOB_CANCELLED: Final = "This job was cancelled"
 JOB_CANCELLED_HINT: Final = "Nothing was published. It can be queued again as long as its recording is kept."
 JOB_RETRYING: Final = "The last attempt failed; it is tried again {when}."
 STATUS: Final = {
+    "waiting": "To come",
+    "refused": "Refused",
     "queued": "Waiting",
     "running": "Running",
     "succeeded": "Done",

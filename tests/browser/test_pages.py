@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,6 +200,40 @@ def test_a_song_is_uploaded_watched_heard_and_saved(
     with page.expect_download() as download:
         page.get_by_role("button", name=re.compile("^Save: Everything")).click()
     assert Path(download.value.path()).read_bytes()[:2] == b"PK"
+
+
+@pytest.mark.long
+def test_files_that_are_added_together_are_followed_and_saved_together(
+    visit: Visit, stage: Stage, tmp_path: Path, screenshots: Path
+) -> None:
+    page = visit()
+    songs = [write_wav(tmp_path / f"{n} <b>.wav", music(3.0, seed=50 + n)) for n in range(3)]
+    broken = tmp_path / "broken.wav"
+    broken.write_text("This is no music, whatever it is called.")
+    page.get_by_label("Drop recordings here").set_input_files([*songs, broken])
+    expect(page.get_by_role("button", name=re.compile("^Open"))).to_have_count(3)
+    expect(page.get_by_role("listitem").filter(has_text="broken.wav")).to_contain_text("is not a supported")
+    page.screenshot(path=screenshots / "batch-1-sent.png")
+    page.get_by_role("link", name=texts.BATCH_FOLLOW).click()
+    expect(page).to_have_url(re.compile(r"/batch\?batch="))
+    expect(page.locator(".ap-title h1")).to_have_text("Batch of 4 recordings")
+    rows = page.locator(".ap-batch tbody tr")
+    expect(rows).to_have_count(4)
+    expect(rows.filter(has_text=texts.STATUS["succeeded"])).to_have_count(3, timeout=_NETWORK_MS)
+    expect(rows.filter(has_text="broken.wav")).to_contain_text(texts.STATUS["refused"])
+    expect(rows.filter(has_text="1 <b>.wav")).to_have_count(1)
+    page.screenshot(path=screenshots / "batch-2-done.png")
+    # A browser that can write a file piece by piece asks where to, and nobody here answers that dialogue.
+    page.evaluate("delete window.showSaveFilePicker")
+    with page.expect_download() as download:
+        page.get_by_role("button", name=re.compile("^Save: Everything")).click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        folders = {name.partition("/")[0] for name in archive.namelist()}
+    assert len(folders) == 3
+    page.get_by_role("link", name="1 <b>.wav").click()
+    expect(page.locator(".ap-title h1")).to_have_text("1 <b>.wav")
+    page.goto(f"{stage.ui.url}/batch")
+    expect(page.locator(".ap-job strong").first).to_have_text("Batch of 4 recordings")
 
 
 @pytest.mark.slow

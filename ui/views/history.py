@@ -31,6 +31,7 @@ def show() -> None:
     controls = st.empty()
     with controls.container():
         filters, order = _controls()
+        st.page_link(places.batch(), label=texts.BATCHES_TITLE)
     if st.session_state.get("listing") != (filters, order):
         st.session_state.update(listing=(filters, order), page=0, cursors=[None])
     jobs, further = _find(connection, filters, order)

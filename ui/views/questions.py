@@ -32,6 +32,13 @@ def ask_cancel(connection: Connection, job_id: str, filename: str) -> None:
     _ask(filename, texts.CANCEL_WHAT, texts.CANCEL_YES, texts.GO_ON, act, st.rerun)
 
 
+@st.dialog(texts.CANCEL_BATCH_TITLE)
+def ask_cancel_batch(connection: Connection, batch_id: str, name: str) -> None:
+    """Ask whether a batch and its jobs should be stopped."""
+    act = partial(connection.client.batches.cancel, batch_id)
+    _ask(name, texts.CANCEL_BATCH_WHAT, texts.CANCEL_YES, texts.GO_ON, act, st.rerun)
+
+
 @st.dialog(texts.REVOKE_TITLE)
 def ask_revoke(connection: Connection, key_id: str, name: str) -> None:
     """Ask whether a key should be refused from now on."""

@@ -44,6 +44,9 @@ def upload(connection: Connection, options: dict[str, Any]) -> None:
         options=options,
         key="uploader",
     )
+    together = {file.batch_id: None for file in found.files if file.batch_id}
+    for batch_id in together:
+        st.page_link(places.batch(), label=texts.BATCH_FOLLOW, query_params={"batch": batch_id})
     if found.opened:
         st.switch_page(places.job(), query_params={"job": found.opened})
 

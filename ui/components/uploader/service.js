@@ -3,6 +3,8 @@
 const WAITS_MS = [500, 1000, 2000, 4000, 8000, 15_000, 30_000, 30_000];
 /** The service's answer to bytes that are no audio. */
 export const NO_AUDIO = 415;
+/** Seconds that an answer is waited for which says of a batch's newest file what has become of it. */
+const TAKEN_WITHIN_S = 2;
 const LATER = new Set([408, 409, 423, 500, 502, 503, 504]);
 
 /** What the service has refused. `problem` is `{status, code, detail, hint}`, of which all may be empty. */
@@ -83,10 +85,33 @@ export class Service {
    * @returns {Promise<string>} id of the job
    * @throws {Refused}
    */
-  async submit(id, options, goOn) {
+  submit(id, options, goOn) {
+    return this.#patiently(() => this.#submitOnce(id, options), goOn);
+  }
+
+  /**
+   * Make a finished upload a part of a batch, which begins with its first.
+   *
+   * @param {{id: string | null, turn: Promise}} batch
+   * @param {string} id of the upload
+   * @param {object} options fields of the API's JobOptions
+   * @param {() => boolean} goOn whether it is still wanted
+   * @returns {Promise<string | null>} id of the job; null: it will have one when there is room
+   * @throws {Refused}
+   */
+  collect(batch, id, options, goOn) {
+    return this.#patiently(() => {
+      // One after another: the first begins the batch, and the last item of an answer is one's own.
+      const turn = batch.turn.then(() => this.#collectOnce(batch, id, options));
+      batch.turn = turn.catch(() => null);
+      return turn;
+    }, goOn);
+  }
+
+  async #patiently(once, goOn) {
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#submitOnce(id, options);
+        return await once();
       } catch (error) {
         const { status, code } = error.problem ?? {};
         const later = error instanceof Refused && (status === 0 || LATER.has(status));
@@ -106,6 +131,25 @@ export class Service {
     const text = await answer.text().catch(() => "");
     if (!answer.ok) throw new Refused(answer.status, text);
     return JSON.parse(text).id;
+  }
+
+  async #collectOnce(batch, id, options) {
+    const path = batch.id ? `/batches/${encodeURIComponent(batch.id)}/items` : "/batches";
+    const answer = await this.#withTicket("/batches", `${path}?wait=${TAKEN_WITHIN_S}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "Idempotency-Key": id },
+      body: JSON.stringify({ items: [{ ...options, upload_id: id }] }),
+    });
+    const text = await answer.text().catch(() => "");
+    if (!answer.ok) throw new Refused(answer.status, text);
+    const said = JSON.parse(text);
+    batch.id = said.id;
+    const { status, job_id, error } = said.items.at(-1);
+    if (status === "refused") {
+      const { code, message, hint } = error;
+      throw new Refused(code === "input_not_audio" ? NO_AUDIO : 422, JSON.stringify({ code, detail: message, hint }));
+    }
+    return job_id;
   }
 
   async #withTicket(opens, path, { headers = {}, ...rest }) {

@@ -69,12 +69,14 @@ export class Session extends EventTarget {
 
   /** Take files. @param {File[]} files */
   add(files) {
+    // Begun with the first that has arrived, it grows: no job waits for the last file.
+    const batch = files.length > 1 ? { id: null, turn: Promise.resolve() } : null;
     for (const file of files) {
       const fingerprint = `${this.prefix}:${[file.name, file.type, file.size, file.lastModified].map(encodeURIComponent).join(":")}`;
       // Two uploads of one file would be in one another's way.
       if (this.transfers.some((t) => t.fingerprint === fingerprint && (t.active || t.state === "waiting"))) continue;
       this.interrupted = this.interrupted.filter((one) => one.fingerprint !== fingerprint);
-      const transfer = new Transfer(file, this.options, fingerprint, this.service, () => this.#changed());
+      const transfer = new Transfer(file, this.options, fingerprint, this.service, () => this.#changed(), batch);
       this.transfers.push(transfer);
       if (file.size === 0) transfer.fail({ code: "file_empty" });
       else if (this.#tooLarge(file)) transfer.fail({ code: "file_too_large" });
@@ -153,11 +155,12 @@ export class Session extends EventTarget {
 
   #tell() {
     this.#page?.tell(
-      this.transfers.map(({ name, size, state, jobId, uploadId, problem }) => ({
+      this.transfers.map(({ name, size, state, jobId, batch, uploadId, problem }) => ({
         name,
         size,
         state: state === "retrying" || state === "submitting" ? "uploading" : state,
         job_id: jobId,
+        batch_id: batch?.id,
         upload_id: uploadId,
         error: problem && { code: problem.code, detail: problem.detail ?? "", hint: problem.hint ?? "" },
       })),

@@ -21,6 +21,7 @@ TEXTS: Final[Mapping[str, object]] = {
         "retrying": "Connection lost. Trying again, from where it stopped.",
         "submitting": "Sent. Starting the job.",
         "done": "Sent. The job has begun.",
+        "collected": "Sent. Its job begins when there is room.",
         "gone": "Cancelled",
     },
     "problems": {

@@ -29,9 +29,10 @@ export class Transfer {
    * @param {string} fingerprint equal for the same file, so that its upload is found again
    * @param {import("./service.js").Service} service
    * @param {() => void} changed is called when `state` is another
+   * @param {{id: string | null, turn: Promise} | null} batch that it is part of
    */
-  constructor(file, options, fingerprint, service, changed) {
-    Object.assign(this, { file, options, fingerprint, name: file.name, size: file.size });
+  constructor(file, options, fingerprint, service, changed, batch = null) {
+    Object.assign(this, { file, options, fingerprint, batch, name: file.name, size: file.size });
     Object.assign(this, { state: "waiting", sent: 0, problem: null, uploadId: null, jobId: null });
     this.#service = service;
     this.#changed = changed;
@@ -65,7 +66,10 @@ export class Transfer {
       this.#become("uploading");
       await this.#send();
       this.#become("submitting");
-      this.jobId = await this.#service.submit(this.uploadId, this.options, () => this.state === "submitting");
+      const goOn = () => this.state === "submitting";
+      this.jobId = await (this.batch
+        ? this.#service.collect(this.batch, this.uploadId, this.options, goOn)
+        : this.#service.submit(this.uploadId, this.options, goOn));
       await this.#forget();
       this.#become("done");
     } catch (error) {
@@ -172,7 +176,9 @@ export class Transfer {
 
   #again(error) {
     const { status } = error.causingError instanceof Refused ? error.causingError.problem : { status: 0 };
-    const again = status === 401 || status === 403 ? this.#refusals < 2 : status === 0 || PASSING.has(status);
+    // 429: as many uploads wait as may; of a batch some will soon be jobs.
+    const passes = status === 0 || PASSING.has(status) || (status === 429 && this.batch);
+    const again = status === 401 || status === 403 ? this.#refusals < 2 : passes;
     if (again) {
       this.#marks = [];
       this.#become("retrying");

@@ -21,7 +21,7 @@ _ACCEPT: Final = (
     "audio/*,video/*,.wav,.w64,.rf64,.flac,.mp3,.m4a,.aac,.ogg,.oga,.opus,.aif,.aiff,.caf,.mkv,.mka"
 )
 """What a browser's dialogue offers first. The service judges files by what they hold."""
-_PATHS: Final = ("/uploads", "/process")
+_PATHS: Final = ("/uploads", "/process", "/batches")
 
 
 class TicketSource(Protocol):
@@ -40,6 +40,7 @@ class SentFile:
         size: bytes.
         state: ``waiting``, ``uploading``, ``done`` or ``failed``.
         job_id: of its job, once there is one.
+        batch_id: of the batch that it came in, with others; None: it came alone.
         upload_id: of its upload, as long as it is no job.
         error: stable code of why it failed; the component shows the words.
     """
@@ -48,6 +49,7 @@ class SentFile:
     size: int
     state: str
     job_id: str | None
+    batch_id: str | None
     upload_id: str | None
     error: str | None
 
@@ -71,13 +73,13 @@ def uploader(
     """Show the drop zone and its files.
 
     A file goes from the browser to the service by tus, and becomes a job there as soon as it is whole:
-    neither its bytes nor its job need this process. Uploads go on while another page of the app is shown, and
-    after a reload when the same file is chosen again.
+    neither its bytes nor its job need this process. Files that are dropped together are one batch. Uploads
+    go on while another page of the app is shown, and after a reload when the same file is chosen again.
 
     Args:
         api_url: address of the service as the browser sees it.
         owner: whose uploads these are. Where it is another than before, what was on its way is stopped.
-        ticket: tells tickets for ``/uploads`` and ``/process``.
+        ticket: tells tickets for ``/uploads``, ``/process`` and ``/batches``.
         options: of the jobs: fields of `api.schemas.JobOptions`. A file keeps those that it was dropped with.
         key: of the component.
 
@@ -129,6 +131,7 @@ def _file(said: dict[str, Any]) -> SentFile:
         size=size if isinstance(size := said.get("size"), int) else 0,
         state=_text(said.get("state")) or "failed",
         job_id=_text(said.get("job_id")),
+        batch_id=_text(said.get("batch_id")),
         upload_id=_text(said.get("upload_id")),
         error=(_text(error.get("code")) or "unknown") if isinstance(error, dict) else None,
     )

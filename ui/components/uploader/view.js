@@ -109,7 +109,7 @@ export class View {
     const percent = Math.floor((100 * transfer.sent) / Math.max(1, transfer.size));
     const words = state === "failed" ? wrong(problem, texts, this.#session.largest) : this.#progress(transfer, percent);
     this.#showRow(row, transfer, state, percent, words);
-    label(row.querySelector(".open"), state === "done" && texts.open, transfer.name);
+    label(row.querySelector(".open"), state === "done" && transfer.jobId && texts.open, transfer.name);
     const hopeless =
       problem?.status === NO_AUDIO || ["file_empty", "file_too_large", "file_unreadable"].includes(problem?.code);
     label(row.querySelector(".again"), state === "failed" && !hopeless && texts.again, transfer.name);
@@ -140,8 +140,9 @@ export class View {
     write(row.querySelector(".state"), words);
   }
 
-  #progress({ state, sent, size: all, speed }, percent) {
+  #progress({ state, sent, size: all, speed, jobId }, percent) {
     const texts = this.#texts;
+    if (state === "done" && !jobId) return texts.states.collected;
     if (state !== "uploading") return texts.states[state];
     if (!speed) return filled(texts.states.uploading, { percent });
     const left = time((all - sent) / speed, texts);
