@@ -28,7 +28,7 @@ test: ## Run the tests, without those marked slow or long (ARGS="-k weights" nar
 	@bash scripts/setup.sh weights lyrics tracing tests
 	@$(ONE_THREAD) $(PY) -m pytest -m "not slow and not long and not containers" $(SIDE_BY_SIDE) $(ARGS)
 
-test-long: ## Run those that kill, stop and damage a service again and again (CI runs them, too)
+test-long: ## Run those that take long: kills, damage and renderings again and again (CI runs them, too)
 	@bash scripts/setup.sh weights lyrics tracing tests
 	@$(ONE_THREAD) $(PY) -m pytest -m "long and not slow" $(SIDE_BY_SIDE) $(ARGS)
 

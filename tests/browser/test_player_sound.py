@@ -206,6 +206,7 @@ def test_an_export_that_is_too_loud_says_so(show: Open) -> None:
     expect(listener.news).to_contain_text("too loud")
 
 
+@pytest.mark.long
 def test_two_stems_are_together_after_twenty_seeks(show: Open) -> None:
     listener, _ = show(two_clocks(120))
     listener.play()

@@ -44,6 +44,7 @@ def assert_sound(out: Path) -> None:
     assert sorted(visible) == jobs
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 def test_a_kill_at_a_random_instant_leaves_no_half_result(seed: int, tmp_path: Path) -> None:
     source = write_wav(tmp_path / "song.wav", music(20.0))

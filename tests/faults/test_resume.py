@@ -79,6 +79,7 @@ def counting(seen: list[float]) -> Progress:
     return progress
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("sample_rate", "channels", "options"),
     [

@@ -95,6 +95,7 @@ def finish(store: SqlJobStore, folders: Folders, job: Job) -> Manifest:
     return read_manifest(folders.result(job.id))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("instant", ["before keep", "before move", "after move", "before prune"])
 def test_a_separation_is_kept_whenever_the_worker_dies(
     instant: str, store: SqlJobStore, folders: Folders, recording: Path
@@ -109,6 +110,7 @@ def test_a_separation_is_kept_whenever_the_worker_dies(
     assert finish(store, folders, again).separation.reused == 1.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("instant", ["before take", "after take"])
 def test_a_job_that_takes_a_separation_survives_the_death_of_its_worker(
     instant: str, store: SqlJobStore, folders: Folders, recording: Path

@@ -244,6 +244,7 @@ def test_kills_at_the_borders_of_every_stage_lose_no_job(
     assert_all_done(store, folders, jobs)
 
 
+@pytest.mark.long
 def test_a_stopped_worker_that_lost_its_job_writes_nothing_when_it_wakes(
     start: Start, store: SqlJobStore, folders: Folders, tmp_path: Path
 ) -> None:

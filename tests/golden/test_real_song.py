@@ -117,6 +117,7 @@ def test_every_estimator_answers_for_a_real_song(job: tuple[Path, Manifest]) -> 
     assert set(analysis.activity.stems) == set(FLOORS_DB)
 
 
+@pytest.mark.long
 def test_the_same_song_gives_the_same_bytes(
     job: tuple[Path, Manifest], song: Path, config: PipelineConfig, tmp_path: Path
 ) -> None:
@@ -124,6 +125,7 @@ def test_the_same_song_gives_the_same_bytes(
     assert {a.name: a.sha256 for a in again.artifacts} == {a.name: a.sha256 for a in job[1].artifacts}
 
 
+@pytest.mark.long
 def test_a_distributed_residual_nulls_and_costs_no_quality(
     job: tuple[Path, Manifest],
     song: Path,
@@ -147,6 +149,7 @@ def test_a_distributed_residual_nulls_and_costs_no_quality(
         assert sdr_db(truth, stem(folder, name) / gain) > sdr_db(truth, stem(job[0], name)) - 0.2, name
 
 
+@pytest.mark.long
 def test_vocals_alone_and_everything_else_at_another_rate_in_mono(
     song_mix: FloatArray, config: PipelineConfig, tmp_path: Path
 ) -> None:

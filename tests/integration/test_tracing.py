@@ -118,6 +118,7 @@ def test_nothing_is_traced_unless_it_is_asked_for(variables: dict[str, str], sai
     assert traceparent() is None
 
 
+@pytest.mark.long
 def test_a_receiver_that_is_gone_keeps_nobody_waiting(tmp_path: Path) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     with Service(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=nobody, **SOON) as service, service.client() as http:
