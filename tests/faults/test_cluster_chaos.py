@@ -8,9 +8,6 @@ import pytest
 
 from tests.chaos import chaos, flawless, told
 
-RECOVERY_S = 30.0
-"""Within which the job of a worker that died is begun again; with a lease of 3 s."""
-
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
@@ -21,4 +18,3 @@ def test_every_job_ends_once_whatever_dies(tmp_path: Path, seed: int) -> None:
         report = cluster.run(count, tmp_path, 3)
     assert flawless(report, count), told(report)
     assert sum(report.blows.values()) > 3
-    assert all(seconds < RECOVERY_S for seconds in report.recovery_s), told(report)
