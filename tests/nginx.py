@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -79,9 +80,10 @@ class Nginx:
         }
         self.process: subprocess.Popen[bytes] | None = None
 
-    def certify(self, name: str = "localhost") -> None:
+    def certify(self, name: str = "localhost", good_for: timedelta | None = None) -> None:
         """Put a new certificate where it looks for one."""
-        certificate = self.authority.issue_cert(name)
+        ends = None if good_for is None else datetime.now(UTC) + good_for
+        certificate = self.authority.issue_cert(name, not_after=ends)
         certificate.private_key_pem.write_to_path(self.key)
         self.chain.write_bytes(b"".join(part.bytes() for part in certificate.cert_chain_pems))
 
