@@ -21,7 +21,7 @@ API_INSTANTS: Final = tuple(f"{side} {step}" for step in ("keep", "add") for sid
 
 # Python imports a module of this name before anything else, in the workers too.
 _HOOKS: Final = """
-import os, signal, sys
+import os, signal, sys, traceback
 
 WHERE = os.environ["KILL_AT"]
 
@@ -47,20 +47,24 @@ def around(owner, name, step):
     setattr(owner, name, watched)
 
 IS_WORKER = sys.orig_argv[1:4] == ["-m", "api", "worker"]
-if IS_WORKER:
-    from api.jobs import worker
-    from api.jobs.sql_store import SqlJobStore
-    from pipeline.progress import Progress
-    enter = Progress.enter
-    Progress.enter = lambda self, stage: (reach(f"enter {stage}"), enter(self, stage))[1]
-    around(worker.AttemptFolder, "publish", "publish")
-    around(SqlJobStore, "succeed", "succeed")
-    around(worker, "settle", "settle")
-elif sys.orig_argv[1:4] == ["-m", "api", "serve"]:
-    from api.jobs.sql_store import SqlJobStore
-    from api.routers import process
-    around(process, "keep_input", "keep")
-    around(SqlJobStore, "add", "add")
+try:
+    if IS_WORKER:
+        from api.jobs import worker
+        from api.jobs.sql_store import SqlJobStore
+        from pipeline.progress import Progress
+        enter = Progress.enter
+        Progress.enter = lambda self, stage: (reach(f"enter {stage}"), enter(self, stage))[1]
+        around(worker.AttemptFolder, "publish", "publish")
+        around(SqlJobStore, "succeed", "succeed")
+        around(worker, "settle", "settle")
+    elif sys.orig_argv[1:4] == ["-m", "api", "serve"]:
+        from api import acceptance
+        from api.jobs.sql_store import SqlJobStore
+        around(acceptance, "keep_input", "keep")
+        around(SqlJobStore, "add", "add")
+except BaseException:  # Python would say so and go on, and what waits for a death would wait in vain.
+    traceback.print_exc()
+    os._exit(70)
 """
 
 

@@ -109,7 +109,7 @@ def kill_again_and_again(tmp_path: Path, instants: list[str], at_random: int, se
     # What was on its way in when the service died is kept for a day, in case its job turns up.
     sweep(open_store(folders), folders, Policy(None), lambda: datetime.now(UTC) + timedelta(days=1, hours=1))
     assert sorted(path.name for path in folders.uploads.iterdir()) == sorted([".resumable", *clients.jobs])
-    assert sorted(path.name for path in folders.resumable.rglob("*")) == [".lock"]
+    assert sorted(path.name for path in folders.resumable.rglob("*")) == [".lock", ".place"]
     assert [path for path in data.rglob("*") if path.suffix in {".tmp", ".new", ".partial"}] == []
 
 
