@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.service import ended
 from tests.tus import begun, half_a_piece, offset, patch
 
 PIECE = 50_000
+MB = 1 << 20
 
 
 @pytest.mark.slow
@@ -32,11 +34,11 @@ def test_pieces_that_come_to_different_replicas_make_one_recording(tmp_path: Pat
                 assert patch(http, place, at, content[at : at + PIECE]).status_code == 204
             assert second.get("/uploads").json()[0]["offset"] == len(content)
 
-            busy = begun(second, 10)
-            with half_a_piece(services[0], busy, 0, b"01234", promised=10):
-                while offset(second, busy) < 5:
-                    pass
-                refused = patch(second, busy, 5, b"56789")
+            busy = begun(second, 3 * MB)
+            with half_a_piece(services[0], busy, 0, bytes(2 * MB), promised=3 * MB):
+                while not offset(second, busy):
+                    time.sleep(0.05)
+                refused = patch(second, busy, offset(second, busy), b"more")
                 assert (refused.status_code, refused.json()["code"]) == (423, "upload_busy")
                 assert refused.headers["Retry-After"] == "1"
 
