@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 
 from api.audit import Audit
+from api.database import open_database
 from api.errors import StorageUnavailable
 from api.jobs.folders import Folders
 from api.jobs.model import JobStatus
 from api.jobs.results import manifest_sum
+from api.jobs.sql_store import SqlJobStore
 from api.jobs.store import JobFilter
 from api.keeping.archive import Kind, read
 from api.keeping.backup import Tiers, back_up
@@ -32,6 +34,7 @@ from api.keeping.verify import Fault, verify
 from api.security.secret import ServerSecret, load_secret
 from api.settings import Settings
 from pipeline.errors import DiskFull
+from tests import postgres
 from tests.faults.small_disk import on_a_small_disk
 from tests.service import ROOT
 from tests.worker_support import open_store
@@ -82,6 +85,29 @@ def test_what_was_backed_up_comes_back_byte_for_byte(
     assert Audit(back.engine, secret_of(back.folders)).verify().broken_at is None
     claim = back.store.claim("worker", 30.0)
     assert claim is not None, "the job that waited goes on"
+
+
+def test_a_database_on_a_server_is_restored_into_and_backed_up(
+    holdings: Holdings, plain: FolderVault, tmp_path: Path
+) -> None:
+    back_up(holdings, plain, "full")
+    with postgres.database() as url:
+        folders = Folders.below(tmp_path / "server")
+        restore(plain, folders, url, lambda: secret_of(folders))
+        engine = open_database(url)
+        served = Holdings(engine, SqlJobStore(engine), folders)
+        assert verify(served).faults == []
+        assert Audit(engine, secret_of(folders)).verify().broken_at is None
+        back_up(served, FolderVault(tmp_path / "of the server"), "full")
+        back, came = restored_to(FolderVault(tmp_path / "of the server"), tmp_path / "place")
+        assert (came.jobs, came.unfinished, came.incomplete) == (3, 1, 0)
+        assert list(back.store.find(JobFilter())) == list(served.store.find(JobFilter()))
+        assert list(back.store.find(JobFilter())) == list(holdings.store.find(JobFilter()))
+        assert served.store.claim("worker", 30.0) is not None, "the job that waited goes on"
+        with pytest.raises(PlaceOccupied):
+            elsewhere = Folders.below(tmp_path / "elsewhere")
+            restore(plain, elsewhere, url, lambda: secret_of(elsewhere))
+        engine.dispose()
 
 
 def test_a_backup_of_manifests_holds_no_audio_but_what_waits(holdings: Holdings, plain: FolderVault) -> None:
