@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Final
 
@@ -17,6 +18,7 @@ from ui.views import questions
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LOOK_EVERY_S: Final = 2.0
+_GROWS_FOR: Final = timedelta(days=1)
 _MOST_SHOWN: Final = 250
 """Rows of a table that a browser draws anew every two seconds without an effort."""
 
@@ -45,7 +47,8 @@ def show() -> None:
             with st.container(horizontal=True, width="content", key="actions"):
                 if st.button(texts.BATCH_CANCEL, icon=":material/close:"):
                     questions.ask_cancel_batch(connection, batch.id, title)
-    if batch.ended:
+    # A browser that still sends lets a batch grow after all that it had has ended.
+    if batch.ended and datetime.now(UTC) - batch.created_at > _GROWS_FOR:
         _draw(batch)
     else:
         st.session_state.followed_batch = batch
@@ -69,9 +72,14 @@ def _follow(connection: Connection, batch_id: str) -> None:
         markup.notice(texts.UNREACHABLE, tone="bad")
         return
     st.session_state.followed_batch = batch
-    if batch.ended or bool(batch.counts.get("succeeded")) != bool(known.counts.get("succeeded")):
+    if _about(batch) != _about(known):
         st.rerun()
     _draw(batch)
+
+
+def _about(batch: BatchBody) -> tuple[int, bool, bool]:
+    """What decides about the page outside the part that is drawn again and again."""
+    return batch.total, batch.ended, bool(batch.counts.get("succeeded"))
 
 
 def _draw(batch: BatchBody) -> None:
