@@ -6,17 +6,16 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from types import TracebackType
-from typing import Protocol
 
 from api.errors import JobTimedOut
 from api.jobs import result_cache
 from api.jobs.model import JobError, StageTime
 from api.jobs.separations import DEFAULT_CACHE_BYTES
-from api.jobs.store import Beat, Claim
+from api.jobs.store import Claim, Listener
 from pipeline.config import PipelineConfig
 from pipeline.errors import PipelineError
 from pipeline.progress import CancelToken, Progress, ProgressEvent
@@ -85,32 +84,6 @@ class Stop(Enum):
     CANCELLED = auto()  # its owner asked for it
     TIMED_OUT = auto()  # it took longer than it may
     HANDED_BACK = auto()  # the worker has to stop
-
-
-class Listener(Protocol):
-    """What a heartbeat speaks to: a job store, or who keeps leases of another kind."""
-
-    def beat(
-        self,
-        claim: Claim,
-        lease_s: float,
-        *,
-        progress: float | None = None,
-        stage: str | None = None,
-        stages: Sequence[StageTime] | None = None,
-        eta_s: float | None = None,
-        duration_s: float | None = None,
-    ) -> Beat:
-        """See `api.jobs.store.JobStore.beat`."""
-        ...
-
-    def slow(self, claim: Claim, stage: str) -> bool:
-        """See `api.jobs.store.JobStore.slow`."""
-        ...
-
-    def fail(self, claim: Claim, error: JobError, *, again: bool = False) -> bool:
-        """See `api.jobs.store.JobStore.fail`."""
-        ...
 
 
 class Heartbeat:

@@ -207,7 +207,7 @@ class Helper:
 
 
 class _Beats:
-    """Implements `api.jobs.heartbeat.Listener` for stretches: a helper says nothing of the job itself."""
+    """Implements `api.jobs.store.Listener` for stretches: a helper says nothing of the job itself."""
 
     def __init__(self, stretches: StretchStore) -> None:
         self._stretches = stretches

@@ -70,7 +70,33 @@ def every_job(store: JobStore, wanted: JobFilter) -> Iterator[Job]:
         after = page[-1].id
 
 
-class JobStore(Protocol):
+class Listener(Protocol):
+    """What a heartbeat speaks to: a job store, or who keeps leases of another kind."""
+
+    def beat(
+        self,
+        claim: Claim,
+        lease_s: float,
+        *,
+        progress: float | None = None,
+        stage: str | None = None,
+        stages: Sequence[StageTime] | None = None,
+        eta_s: float | None = None,
+        duration_s: float | None = None,
+    ) -> Beat:
+        """Renew a lease, and say how far the job is."""
+        ...
+
+    def slow(self, claim: Claim, stage: str) -> bool:
+        """Tell and count that a stage takes long. False when the claim was lost."""
+        ...
+
+    def fail(self, claim: Claim, error: JobError, *, again: bool = False) -> bool:
+        """End an attempt badly. `again` queues the job once more while attempts are left, after a rest."""
+        ...
+
+
+class JobStore(Listener, Protocol):
     """Keeps jobs. Every method is one transaction, safe from any number of threads and processes.
 
     Times that decide anything (leases, order) are the database's, so that processes with clocks of their own
@@ -113,30 +139,8 @@ class JobStore(Protocol):
         """
         ...
 
-    def beat(
-        self,
-        claim: Claim,
-        lease_s: float,
-        *,
-        progress: float | None = None,
-        stage: str | None = None,
-        stages: Sequence[StageTime] | None = None,
-        eta_s: float | None = None,
-        duration_s: float | None = None,
-    ) -> Beat:
-        """Renew a lease, and say how far the job is."""
-        ...
-
-    def slow(self, claim: Claim, stage: str) -> bool:
-        """Tell and count that a stage takes long. False when the claim was lost."""
-        ...
-
     def succeed(self, claim: Claim) -> bool:
         """End a job well. False when the claim was lost: then nothing is written."""
-        ...
-
-    def fail(self, claim: Claim, error: JobError, *, again: bool = False) -> bool:
-        """End an attempt badly. `again` queues the job once more while attempts are left, after a rest."""
         ...
 
     def cancelled(self, claim: Claim) -> bool:
